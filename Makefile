@@ -1,0 +1,223 @@
+# Larder's build. `make help` lists the targets that people call; the variants are described in mk/variants.mk.
+#
+# Sources are found by their place in the tree, so a new file needs no line here. Everything that is built goes to
+# build/. The targets that people call make what they need with a make of the right variant.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/sh
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VARIANT ?= release
+include mk/variants.mk
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+INSTALL ?= install
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 300
+# Another python3 may come first in PATH; this one sees Debian's packages.
+PYTHON := /usr/bin/python3
+
+# Runs as many jobs as there are processors, unless -j was given.
+SUB = +@$(MAKE) $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(JOBS))
+RUN_TESTS = $(PYTHON) test/run.py
+
+# ---- what there is -----------------------------------------------------------------------------------------------
+
+walk = $(sort $(foreach d,$(wildcard $(1)/*),$(call walk,$(d),$(2)) $(filter $(2),$(d))))
+
+SPECS := $(wildcard spec/commands/*.json)
+GENERATOR := tools/gen_commands.py
+GENERATED := build/gen/command_table.c build/gen/command_docs.c
+
+BASE_SOURCES := $(wildcard src/base/*.c)
+ENGINE_SOURCES := $(wildcard src/engine/*/*.c)
+UNIT_SOURCES := $(call walk,test/unit,%.c)
+UNIT_TESTS := $(foreach f,$(UNIT_SOURCES),$(if $(filter test_%,$(notdir $(f))),$(f)))
+FUZZ_SOURCES := $(wildcard test/fuzz/targets/fuzz_*.c)
+# bench/run.py builds its programs itself; here their warnings are checked.
+BENCH_SOURCES := $(wildcard bench/*.c)
+
+BASE_OBJECTS := $(BASE_SOURCES:%.c=$(OBJ)/%.o)
+ENGINE_OBJECTS := $(BASE_OBJECTS) $(ENGINE_SOURCES:%.c=$(OBJ)/%.o) $(GENERATED:build/%.c=$(OBJ)/%.o)
+MAIN_OBJECT := $(OBJ)/src/engine/main.o
+# Sources beside the test programs that all of them may use.
+UNIT_SHARED := $(filter-out $(UNIT_TESTS),$(UNIT_SOURCES))
+UNIT_SHARED_OBJECTS := $(UNIT_SHARED:%.c=$(OBJ)/%.o)
+OTHER_SOURCES := $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
+OBJECTS := $(ENGINE_OBJECTS) $(MAIN_OBJECT) $(OTHER_SOURCES:%.c=$(OBJ)/%.o)
+
+SERVER := $(OUT)/bin/larder-server
+UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(OUT)/%)
+FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(OUT)/%)
+
+# ---- what people call --------------------------------------------------------------------------------------------
+
+.PHONY: all run test check format asan tsan debug fuzz bench install uninstall clean help
+
+all: ## builds build/bin/larder-server
+	$(SUB) server
+
+run: ## installs what is missing, builds, and runs larder-server in the foreground with its defaults
+	@tools/install-deps.sh run
+	$(SUB) server
+	@exec build/bin/larder-server
+
+test: ## installs what is missing and runs every test: release, ASan+UBSan, TSan, and a short fuzz of every target
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=release programs
+	$(SUB) VARIANT=asan programs
+	$(SUB) VARIANT=tsan programs
+	$(SUB) VARIANT=fuzz fuzz-programs
+	@$(RUN_TESTS) unit:release wire:release concurrency:release unit:asan wire:asan \
+	    unit:tsan wire:tsan concurrency:tsan fuzz:20
+
+check: ## format, include edges, warnings of gcc and clang as errors, headers, cppcheck, scripts
+	@tools/install-deps.sh check
+	$(SUB) -k check-format check-includes check-headers check-cppcheck check-scripts
+	$(SUB) VARIANT=check-gcc objects
+	$(SUB) VARIANT=check-clang objects
+	@echo 'make check: no complaints'
+
+format: ## lays out every C file by .clang-format
+	$(CLANG_FORMAT) -i $(C_FILES)
+
+debug: ## builds build/debug/bin/larder-server, with assertions
+	$(SUB) VARIANT=debug server
+
+asan: ## builds with ASan+UBSan, and runs unit and wire tests on that
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=asan programs
+	@$(RUN_TESTS) unit:asan wire:asan concurrency:asan
+
+tsan: ## builds with TSan, and runs unit, wire and concurrency tests on that
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=tsan programs
+	@$(RUN_TESTS) unit:tsan wire:tsan concurrency:tsan
+
+fuzz: ## runs every fuzz target for FUZZ_SECONDS (300)
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=fuzz fuzz-programs
+	@$(RUN_TESTS) fuzz:$(FUZZ_SECONDS)
+
+bench: ## compares with Debian's redis-server, and writes docs/benchmarks.md (BENCH_ARGS are passed on)
+	@tools/install-deps.sh bench
+	$(SUB) server
+	$(PYTHON) bench/run.py $(BENCH_ARGS)
+
+install: all ## installs below $(DESTDIR)$(PREFIX)
+	$(INSTALL) -D -m 755 build/bin/larder-server $(DESTDIR)$(PREFIX)/bin/larder-server
+	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/larder/LICENSE
+	$(INSTALL) -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.md
+	$(INSTALL) -D -m 644 README.ko.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.ko.md
+
+uninstall: ## removes what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/larder-server
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/larder
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## lists these targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do \
+	    printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+# ---- what they are made of: targets of one variant ---------------------------------------------------------------
+
+.PHONY: server programs unit-programs fuzz-programs objects
+
+server: $(SERVER)
+unit-programs: $(UNIT_PROGRAMS)
+fuzz-programs: $(FUZZ_PROGRAMS)
+programs: server unit-programs
+objects: $(OBJECTS)
+
+$(GENERATED) &: $(GENERATOR) spec/commands $(SPECS)
+	$(PYTHON) $(GENERATOR) spec/commands build/gen
+	@touch $(GENERATED)
+
+# $(call link,objects,flags,libraries)
+define link
+@mkdir -p $(@D)
+@echo '  LINK  $@'
+@$(CC) $(LDFLAGS) $(2) -o $@ $(1) $(3) $(LDLIBS)
+endef
+
+$(SERVER): $(ENGINE_OBJECTS) $(MAIN_OBJECT) $(OBJ)/sources
+	$(call link,$(ENGINE_OBJECTS) $(MAIN_OBJECT))
+
+# base/ knows nothing above it, and its tests are linked with nothing above it.
+BASE_TESTS := $(filter $(OUT)/test/unit/base/%,$(UNIT_PROGRAMS))
+
+$(BASE_TESTS): $(OUT)/%: $(OBJ)/%.o $(BASE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
+	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
+
+$(filter-out $(BASE_TESTS),$(UNIT_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
+	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
+
+$(FUZZ_PROGRAMS): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(OBJ)/sources
+	$(call link,$(filter %.o,$^))
+
+# Tests may include their own helpers as "unit/x.h"; a fuzz target's entry is called by libFuzzer, which declares it not.
+$(UNIT_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -Itest
+$(FUZZ_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -Itest -Wno-missing-prototypes
+
+# Sources of the engine, and its tests, may include what is generated.
+$(filter-out $(BASE_OBJECTS) $(OBJ)/test/unit/base/% $(OBJ)/bench/%,$(OBJECTS)): | $(GENERATED)
+
+compile = $(CC) $(CPPFLAGS) $(CFLAGS)
+
+$(OBJ)/%.o: %.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	@echo '  CC    $@'
+	@$(compile) $(local_cflags) -MMD -MP -c -o $@ $<
+
+$(OBJ)/gen/%.o: build/gen/%.c $(OBJ)/flags
+	@mkdir -p $(@D)
+	@echo '  CC    $@'
+	@$(compile) -MMD -MP -c -o $@ $<
+
+# Other flags compile everything again; a source that came or went links everything again.
+define remember
+@mkdir -p $(@D)
+@echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+endef
+
+.PHONY: FORCE
+FORCE:
+$(OBJ)/flags: FORCE
+	$(call remember,$(compile))
+$(OBJ)/sources: FORCE
+	$(call remember,$(LDFLAGS) $(LDLIBS) $(ENGINE_OBJECTS))
+
+-include $(OBJECTS:.o=.d)
+
+# ---- checks ------------------------------------------------------------------------------------------------------
+
+.PHONY: check-format check-includes check-headers check-cppcheck check-scripts
+
+CLANG_FORMAT := clang-format
+C_FILES := $(call walk,src,%.c %.h) $(call walk,test,%.c %.h) $(call walk,bench,%.c %.h)
+
+check-format:
+	@echo '  CHECK format'
+	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+check-includes:
+	@echo '  CHECK include edges'
+	@$(PYTHON) tools/check-includes.py --self-test
+	@$(PYTHON) tools/check-includes.py
+
+check-headers: $(GENERATED)
+	@echo '  CHECK headers'
+	@tools/check-headers.sh "$(GCC) $(CPPFLAGS) -Itest -Ibench $(CFLAGS)" $(filter %.h,$(C_FILES))
+
+check-cppcheck: $(GENERATED)
+	@echo '  CHECK cppcheck'
+	@tools/check-cppcheck.sh $(CPPFLAGS)
+
+check-scripts:
+	@echo '  CHECK scripts'
+	@tools/check-scripts.sh

@@ -1,0 +1,23 @@
+/* What the linked allocator tells of itself, for INFO and for the search for leaks. */
+#ifndef BASE_ALLOCATOR_H
+#define BASE_ALLOCATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct allocator_stats {
+    uint64_t allocated; /* bytes that callers hold */
+    uint64_t active;    /* bytes of pages that hold some of them */
+    uint64_t resident;  /* bytes of memory, caches and bookkeeping included */
+};
+
+/* False when the allocator does not tell. Takes some tens of microseconds. */
+bool allocator_stats(struct allocator_stats *out);
+
+/* "jemalloc-5.3.0", "libc". */
+const char *allocator_name(void);
+
+/* Writes the allocator's own report, as text for people. Takes some milliseconds. */
+void allocator_report(void (*write)(void *arg, const char *text), void *arg);
+
+#endif

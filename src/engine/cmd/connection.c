@@ -1,0 +1,189 @@
+/*
+ * What a connection says about itself to begin, to prove who it is, and to end. There is one user, "default", whose
+ * password is requirepass.
+ */
+#include <string.h>
+
+#include "base/num.h"
+#include "engine/cmd/call.h"
+#include "engine/cmd/client.h"
+#include "engine/server/clients.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/version.h"
+#include "handlers.h"
+
+#define SECRET_WORK 1024 /* bytes that a comparison goes over, whatever is compared */
+
+/* ---- authentication ---- */
+
+/*
+ * Is `given` the secret? The work depends on neither the bytes nor the length of what was given, and on the length of
+ * the secret only above SECRET_WORK.
+ */
+static bool secret_equal(struct view given, struct view secret)
+{
+    size_t n = secret.n > SECRET_WORK ? secret.n : SECRET_WORK;
+    volatile unsigned char differs = given.n != secret.n;
+    static const char nothing = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *a = i < given.n ? given.p + i : &nothing, *b = i < secret.n ? secret.p + i : &nothing;
+        differs |= (unsigned char)*a ^ (unsigned char)*b;
+    }
+    return !differs;
+}
+
+static bool password_needed(const struct call *c)
+{
+    return c->server->config->requirepass && c->server->config->requirepass[0] != '\0';
+}
+
+/* Authenticates the session; on failure replies and returns false. An unknown user costs the same work. */
+static bool authenticate(struct call *c, struct view user, struct view password)
+{
+    struct session *s = c->session;
+    bool known = view_equal(user, VIEW("default")), right = true;
+
+    if (password_needed(c))
+        right = secret_equal(password, view_str(c->server->config->requirepass));
+    if (!known || !right) {
+        if (s->auth_failures < UINT8_MAX)
+            s->auth_failures++;
+        reply_error(c->reply, ERROR_WRONGPASS);
+        return false;
+    }
+    s->auth_failures = 0;
+    s->authenticated = true;
+    return true;
+}
+
+void cmd_auth(struct call *c)
+{
+    if (c->argc > 3) {
+        reply_error(c->reply, ERROR_SYNTAX);
+        return;
+    }
+    if (c->argc == 2 && !password_needed(c)) {
+        reply_error(c->reply, ERROR_AUTH_NO_PASSWORD);
+        return;
+    }
+    if (authenticate(c, c->argc == 3 ? c->argv[1] : VIEW("default"), c->argv[c->argc - 1]))
+        reply_ok(c->reply);
+}
+
+/* ---- HELLO ---- */
+
+static void set_resp(struct call *c, uint8_t resp)
+{
+    c->session->resp = resp;
+    c->reply->resp = resp;
+    atomic_store_explicit(&c->session->card->resp, resp, memory_order_relaxed);
+}
+
+struct hello {
+    int64_t version; /* 0: as it is */
+    const struct view *auth; /* user and password, or NULL */
+    const struct view *name;
+};
+
+/* Reads the arguments; on failure replies and returns false. */
+static bool hello_arguments(struct call *c, struct hello *h)
+{
+    *h = (struct hello){0};
+    if (c->argc > 1) {
+        if (!num_parse_int(c->argv[1], &h->version)) {
+            reply_error(c->reply, ERROR_HELLO_VERSION);
+            return false;
+        }
+        if (h->version < 2 || h->version > 3) {
+            reply_error(c->reply, ERROR_NOPROTO);
+            return false;
+        }
+    }
+    for (int i = 2; i < c->argc; i++) {
+        int more = c->argc - 1 - i;
+        if (more >= 2 && call_arg_is(c, i, "AUTH")) {
+            h->auth = &c->argv[i + 1];
+            i += 2;
+        } else if (more >= 1 && call_arg_is(c, i, "SETNAME")) {
+            h->name = &c->argv[++i];
+        } else {
+            reply_error(c->reply, ERROR_HELLO_OPTION, (int)c->argv[i].n, c->argv[i].p);
+            return false;
+        }
+    }
+    return true;
+}
+
+void cmd_hello(struct call *c)
+{
+    struct reply *r = c->reply;
+    struct hello h;
+
+    if (!hello_arguments(c, &h) || (h.auth && !authenticate(c, h.auth[0], h.auth[1])))
+        return;
+    if (!c->session->authenticated) {
+        reply_error(r, ERROR_HELLO_NOAUTH);
+        return;
+    }
+    if (h.name && !client_set_name(c, *h.name))
+        return;
+    if (h.version != 0)
+        set_resp(c, (uint8_t)h.version);
+    reply_map(r, 7);
+    reply_bulk(r, VIEW("server"));
+    reply_bulk(r, VIEW("redis"));
+    reply_bulk(r, VIEW("version"));
+    reply_bulk(r, VIEW(SERVER_REDIS_VERSION));
+    reply_bulk(r, VIEW("proto"));
+    reply_integer(r, c->session->resp);
+    reply_bulk(r, VIEW("id"));
+    reply_integer(r, (int64_t)c->session->card->id);
+    reply_bulk(r, VIEW("mode"));
+    reply_bulk(r, VIEW("standalone"));
+    reply_bulk(r, VIEW("role"));
+    reply_bulk(r, VIEW("master"));
+    reply_bulk(r, VIEW("modules"));
+    reply_array(r, 0);
+}
+
+/* ---- the others ---- */
+
+void cmd_ping(struct call *c)
+{
+    if (c->argc > 2)
+        reply_error(c->reply, ERROR_ARITY, c->command->name);
+    else if (c->argc == 2)
+        reply_bulk(c->reply, c->argv[1]);
+    else
+        reply_status(c->reply, "PONG");
+}
+
+void cmd_echo(struct call *c)
+{
+    reply_bulk(c->reply, c->argv[1]);
+}
+
+void cmd_reset(struct call *c)
+{
+    struct session *s = c->session;
+    struct card *card = s->card;
+
+    call_discard(c);
+    s->db = 0;
+    atomic_store_explicit(&card->db, 0, memory_order_relaxed);
+    set_resp(c, 2);
+    s->authenticated = s->admin || !password_needed(c);
+    s->reply_mode = SESSION_REPLY_ON;
+    s->no_touch = false;
+    atomic_fetch_and_explicit(&card->flags, ~(uint32_t)(CARD_NO_TOUCH | CARD_READONLY), memory_order_relaxed);
+    card_set(card, &card->name, VIEW(""));
+    reply_status(c->reply, "RESET");
+}
+
+void cmd_quit(struct call *c)
+{
+    c->session->close_after_reply = true;
+    reply_ok(c->reply);
+}

@@ -1,0 +1,33 @@
+/*
+ * What commands know of the connection that sent them. A session is owned by its connection's worker (or by the slow
+ * lane while a command of it runs there); other threads see only its card (server/clients.h).
+ */
+#ifndef CMD_SESSION_H
+#define CMD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/view.h"
+
+struct card;
+struct transaction;
+
+enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };
+
+struct session {
+    struct card *card;      /* what CLIENT LIST shows; holds id, names, addresses (server/clients.h) */
+    uint32_t db;            /* selected database */
+    uint8_t resp;           /* 2 or 3 */
+    bool authenticated;
+    bool admin;             /* came over the admin socket: no gate, limit or pause applies */
+    bool local;             /* peer is loopback or a unix socket */
+    bool no_touch;          /* CLIENT NO-TOUCH */
+    bool no_evict;          /* CLIENT NO-EVICT */
+    bool close_after_reply; /* QUIT, CLIENT KILL of oneself, protocol errors */
+    uint8_t reply_mode;     /* enum session_reply_mode */
+    uint8_t auth_failures;
+    struct transaction *transaction; /* MULTI and WATCH (exec/transaction.h); NULL when neither was used */
+};
+
+#endif

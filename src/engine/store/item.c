@@ -1,0 +1,275 @@
+/* Items and blobs: see item.h for the layout. */
+#include "engine/store/item.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "engine/store/access.h"
+#include "engine/store/heap.h"
+#include "engine/store/thread.h"
+
+/* Blobs from this size on live in maps of their own: they arrive zeroed, and growing moves page tables, not bytes. */
+#define BLOB_MAP_MIN (1u << 20)
+
+/* Deferred blobs, linked through their first bytes: pushed by anybody, taken all at once by the one that reclaims. */
+static struct {
+    pthread_mutex_t lock;
+    struct blob *head;
+    void (*wake)(void *arg);
+    void *arg;
+} deferred = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void blob_on_deferred(void (*wake)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&deferred.lock);
+    deferred.wake = wake;
+    deferred.arg = arg;
+    pthread_mutex_unlock(&deferred.lock);
+}
+
+static size_t map_size(size_t cap)
+{
+    return (sizeof(struct blob) + cap + 4095) & ~(size_t)4095;
+}
+
+struct blob *blob_new_zeroed(size_t len, size_t cap)
+{
+    struct blob *b;
+    size_t size;
+
+    if (!checked_size_add(cap, sizeof *b + 4096, &size))
+        return NULL;
+    if (cap >= BLOB_MAP_MIN) {
+        b = mmap(NULL, map_size(cap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (b == MAP_FAILED)
+            return NULL;
+        mem_count((int64_t)map_size(cap));
+    } else {
+        b = mem_try(sizeof *b + cap);
+        if (!b)
+            return NULL;
+        memset(b->bytes, 0, cap);
+    }
+    atomic_init(&b->refs, 1);
+    b->len = len;
+    b->cap = cap;
+    return b;
+}
+
+struct blob *blob_new(size_t len, size_t cap)
+{
+    struct blob *b;
+
+    if (cap >= BLOB_MAP_MIN)
+        return blob_new_zeroed(len, cap);
+    b = mem_try(sizeof *b + cap);
+    if (!b)
+        return NULL;
+    atomic_init(&b->refs, 1);
+    b->len = len;
+    b->cap = cap;
+    return b;
+}
+
+struct blob *blob_grow(struct blob *b, size_t cap)
+{
+    struct blob *grown;
+
+    if (b->cap < BLOB_MAP_MIN) {
+        grown = cap < BLOB_MAP_MIN ? mem_try_realloc(b, sizeof *b + cap) : blob_new(b->len, cap);
+        if (!grown)
+            return NULL;
+        if (cap >= BLOB_MAP_MIN) {
+            memcpy(grown->bytes, b->bytes, b->len);
+            mem_free(b);
+        }
+    } else {
+        grown = mremap(b, map_size(b->cap), map_size(cap), MREMAP_MAYMOVE);
+        if (grown == MAP_FAILED)
+            return NULL;
+        mem_count((int64_t)map_size(cap) - (int64_t)map_size(grown->cap));
+    }
+    grown->cap = cap;
+    return grown;
+}
+
+struct blob *blob_ref(struct blob *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
+
+static void blob_free(struct blob *b)
+{
+    if (b->cap < BLOB_MAP_MIN) {
+        mem_free(b);
+        return;
+    }
+    mem_count(-(int64_t)map_size(b->cap));
+    munmap(b, map_size(b->cap));
+}
+
+void blob_unref(struct blob *b)
+{
+    void (*wake)(void *arg);
+    void *arg;
+
+    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (b->cap < BLOB_DEFER_MIN) {
+        blob_free(b);
+        return;
+    }
+    pthread_mutex_lock(&deferred.lock);
+    memcpy(b->bytes, &deferred.head, sizeof deferred.head);
+    deferred.head = b;
+    wake = deferred.wake;
+    arg = deferred.arg;
+    pthread_mutex_unlock(&deferred.lock);
+    if (wake)
+        wake(arg);
+}
+
+/* Gives the pages back a few MiB at a time, so that a core shared with a worker is not held for the whole of it. */
+static void blob_free_in_steps(struct blob *b)
+{
+    const size_t step = (size_t)4 << 20;
+    size_t size = map_size(b->cap);
+
+    mem_count(-(int64_t)size);
+    while (size > step) {
+        size -= step;
+        munmap((char *)b + size, step);
+    }
+    munmap(b, size);
+}
+
+bool blob_reclaim(void)
+{
+    struct blob *b;
+
+    pthread_mutex_lock(&deferred.lock);
+    b = deferred.head;
+    if (b)
+        memcpy(&deferred.head, b->bytes, sizeof deferred.head);
+    pthread_mutex_unlock(&deferred.lock);
+    if (!b)
+        return false;
+    blob_free_in_steps(b);
+    return true;
+}
+
+struct item *item_new_block(struct thread *t, size_t size)
+{
+    return size <= ITEM_BLOCK_MAX ? heap_alloc(t->heap, size) : mem_alloc(size);
+}
+
+static void block_free(struct thread *t, struct item *it, size_t size)
+{
+    if (size <= ITEM_BLOCK_MAX)
+        heap_free(t->heap, it, size);
+    else
+        mem_free(it);
+}
+
+/* A block with header, expiry and key written, for a value area of value_len bytes. */
+static struct item *item_new(struct thread *t, struct view key, size_t value_len, int64_t expiry, unsigned flags)
+{
+    struct item *it = item_new_block(t, item_block_size(key.n, value_len, expiry >= 0));
+    uint32_t n = (uint32_t)key.n;
+    uint8_t *p = it->tail;
+
+    it->type = ITEM_STRING;
+    it->form = ITEM_FORM_PLAIN;
+    it->flags = (uint8_t)(flags | (expiry >= 0 ? ITEM_EXPIRES : 0) | (key.n >= ITEM_KEY_SHORT ? ITEM_LONG_KEY : 0));
+    it->value_len = (uint16_t)value_len;
+    it->access = access_now() & 0xffffff;
+    it->key_len = (uint8_t)key.n;
+    if (expiry >= 0) {
+        memcpy(p, &expiry, 8);
+        p += 8;
+    }
+    if (key.n >= ITEM_KEY_SHORT) {
+        memcpy(p, &n, 4);
+        p += 4;
+    }
+    memcpy(p, key.p, key.n);
+    return it;
+}
+
+static struct item *item_new_blob(struct thread *t, struct view key, struct blob *b, int64_t expiry)
+{
+    struct item *it = item_new(t, key, sizeof b, expiry, ITEM_BLOB);
+
+    it->value_len = 0;
+    memcpy(item_value(it), &b, sizeof b);
+    return it;
+}
+
+struct item *item_new_string(struct thread *t, struct view key, size_t value_len, int64_t expiry)
+{
+    struct blob *b;
+
+    if (value_len <= ITEM_BLOCK_MAX && item_block_size(key.n, value_len, true) <= ITEM_BLOCK_MAX)
+        return item_new(t, key, value_len, expiry, 0);
+    b = blob_new(value_len, value_len);
+    return b ? item_new_blob(t, key, b, expiry) : NULL;
+}
+
+struct item *item_copy(struct thread *t, struct view key, const struct item *from, int64_t expiry)
+{
+    struct view value = item_string(from);
+    struct item *it = item_new_string(t, key, value.n, expiry);
+
+    if (!it)
+        return NULL;
+    memcpy(item_bytes(it), value.p, value.n);
+    it->form = from->form;
+    it->access = from->access;
+    return it;
+}
+
+struct item *item_move(struct thread *t, struct view key, struct item *from, int64_t expiry)
+{
+    struct item *it;
+
+    if (!(from->flags & ITEM_BLOB)) {
+        it = item_copy(t, key, from, expiry);
+    } else {
+        it = item_new_blob(t, key, item_blob(from), expiry);
+        it->form = from->form;
+        it->access = from->access;
+    }
+    if (it)
+        item_free_block(t, from);
+    return it;
+}
+
+void item_free_block(struct thread *t, struct item *it)
+{
+    block_free(t, it, item_size(it));
+}
+
+void item_free(struct thread *t, struct item *it)
+{
+    struct blob *b = (it->flags & ITEM_BLOB) ? item_blob(it) : NULL;
+
+    block_free(t, it, item_size(it));
+    if (b)
+        blob_unref(b);
+}
+
+size_t item_memory(const struct item *it)
+{
+    size_t n = item_size(it);
+
+    n = n <= ITEM_BLOCK_MAX ? (n + 7) & ~(size_t)7 : mem_size(it);
+    if (it->flags & ITEM_BLOB) {
+        const struct blob *b = item_blob(it);
+        n += b->cap >= BLOB_MAP_MIN ? map_size(b->cap) : mem_size(b);
+    }
+    return n;
+}

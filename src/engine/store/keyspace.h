@@ -1,0 +1,84 @@
+/* The inside of the keyspace, for store/ and for the executor's locking: everybody else uses db.h. */
+#ifndef STORE_KEYSPACE_H
+#define STORE_KEYSPACE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "engine/store/db.h"
+#include "engine/store/partition.h"
+#include "engine/store/table.h"
+#include "engine/store/thread.h"
+
+#define TABLE_PAGE 256u /* tables allocated together */
+#define TABLE_PAGES (PARTITIONS / TABLE_PAGE)
+#define DEADLINE_UNIT_MS 16
+
+struct table_page {
+    struct table tables[TABLE_PAGE];
+};
+
+struct db {
+    unsigned index;
+    struct keyspace *keyspace;
+    _Atomic(struct table_page *) pages[TABLE_PAGES];
+    _Atomic uint64_t filled[PARTITIONS / 64]; /* a bit for each partition that is not empty */
+};
+
+/* The pages of a cleared database, until keyspace_reclaim has freed them. */
+struct dropped {
+    struct dropped *next;
+    unsigned page; /* the one to free next */
+    unsigned table;
+    struct table_page *pages[TABLE_PAGES];
+};
+
+struct keyspace {
+    struct partition *partitions;    /* PARTITIONS */
+    _Atomic uint32_t *deadlines;     /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
+    int64_t epoch_ms;                /* wall clock at creation, minus a day for clocks that are set back */
+    struct hash_key hash_key;
+    unsigned databases;
+    struct db *db;
+    atomic_bool exclusive;           /* the gate is closed: every partition counts as held */
+    struct thread *threads[THREAD_MAX];
+    unsigned thread_count;
+    pthread_mutex_t dropped_lock;
+    struct dropped *dropped;
+    atomic_bool has_dropped;
+};
+
+/* Makes a thread known, so that its tallies are summed; at start, before it runs. */
+void keyspace_attach(struct keyspace *ks, struct thread *t);
+
+/* A wall clock time in units, rounded up, so that nothing is looked for before it has expired. */
+uint32_t keyspace_deadline(const struct keyspace *ks, int64_t ms);
+
+/* The unit that has wholly passed at that wall clock time. */
+uint32_t keyspace_deadline_now(const struct keyspace *ks, int64_t ms);
+
+/* Lowers the partition's bound. */
+void keyspace_note_deadline(struct keyspace *ks, uint32_t partition, uint32_t deadline);
+
+/* The table of a partition, or NULL while its page was never needed. Without the lock only its word may be read. */
+static inline struct table *db_table(struct db *db, uint32_t partition)
+{
+    struct table_page *page = atomic_load_explicit(&db->pages[partition / TABLE_PAGE], memory_order_acquire);
+    return page ? &page->tables[partition % TABLE_PAGE] : NULL;
+}
+
+/* What table functions need to rehash items. */
+uint64_t keyspace_rehash(const void *ks, const struct item *it);
+
+/* Removes what stands in that slot: table, counters, bitmap. The item is the caller's. */
+void db_take(struct db *db, struct thread *t, uint32_t partition, uint64_t hash, struct bucket *b, unsigned slot);
+
+/* First stage of prefetching a key: the table's word. Then the bucket. Then, under the lock, the item. */
+void db_prefetch_table(struct db *db, const struct key *key);
+void db_prefetch_bucket(struct db *db, const struct key *key);
+void db_prefetch_item(struct db *db, const struct key *key);
+
+#endif

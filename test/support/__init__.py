@@ -1,0 +1,1 @@
+"""What wire, concurrency and differential tests share: starting servers, and speaking the protocol to them."""
