@@ -601,6 +601,7 @@ def c_docs(commands):
                   for f in ("summary", "since", "group", "complexity", "replaced_by", "deprecated_since")]
         if "deprecated_since" in command:
             fields.append(("deprecated", 1))
+        fields += [(flag, 1) for flag in command.get("doc_flags", [])]
         if arguments:
             fields += [("arg_count", len(arguments)), ("args", c_arguments(arguments, f"args_{symbol}", out))]
         if history:

@@ -67,6 +67,12 @@ struct item *call_find_in(struct call *c, struct db *db, unsigned i, struct plac
 void call_changed(struct call *c, unsigned i, const char *event);
 void call_changed_in(struct call *c, struct db *db, unsigned i, const char *event);
 
+/* Says that every key present in db changed (FLUSHALL, SWAPDB). Gate closed. */
+void call_flushed(struct call *c, struct db *db);
+
+/* Ends the session's transaction and forgets what it watches (DISCARD, RESET, close). */
+void call_discard(struct call *c);
+
 /* Removes the item at that place, frees it, and says so. */
 void call_delete(struct call *c, unsigned i, const struct place *at);
 

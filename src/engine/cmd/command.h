@@ -112,7 +112,7 @@ struct command_history {
 
 struct command_doc {
     const char *summary, *since, *group, *complexity, *replaced_by, *deprecated_since;
-    uint8_t deprecated;
+    uint8_t deprecated, syscmd;
     uint16_t arg_count, history_count;
     const struct command_arg *args;
     const struct command_history *history;

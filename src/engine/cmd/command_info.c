@@ -323,11 +323,16 @@ static size_t reply_history(struct reply *r, const struct command_doc *doc)
 
 static size_t reply_doc_flags(struct reply *r, const struct command_doc *doc)
 {
-    if (!doc->deprecated)
+    unsigned n = doc->deprecated + doc->syscmd;
+
+    if (n == 0)
         return 0;
     reply_bulk_str(r, "doc_flags");
-    reply_set(r, 1);
-    reply_status(r, "deprecated");
+    reply_set(r, n);
+    if (doc->deprecated)
+        reply_status(r, "deprecated");
+    if (doc->syscmd)
+        reply_status(r, "syscmd");
     return 1;
 }
 

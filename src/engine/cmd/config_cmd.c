@@ -13,6 +13,7 @@
 #include "engine/server/stats.h"
 #include "handlers.h"
 
+#define REASON_MAX 1000
 #define REWRITE_COST_US 20000 /* a file written and synced */
 
 struct emission {
@@ -41,7 +42,7 @@ void cmd_config_get(struct call *c)
 
 static void reply_reason(struct call *c, const char *reason)
 {
-    char text[1024];
+    char text[REASON_MAX + 8];
 
     snprintf(text, sizeof text, "ERR %s", reason);
     reply_error_text(c->reply, text);
@@ -54,7 +55,7 @@ void cmd_config_set(struct call *c)
     size_t n = (size_t)(c->argc - 2) / 2;
     struct config *config = c->server->config;
     struct view *names, *values;
-    char err[1000];
+    char err[REASON_MAX];
 
     if (c->argc % 2 != 0) {
         reply_error(c->reply, ERROR_SYNTAX);
@@ -76,7 +77,7 @@ void cmd_config_set(struct call *c)
 /* CONFIG REWRITE */
 void cmd_config_rewrite(struct call *c)
 {
-    char err[1000];
+    char err[REASON_MAX];
 
     if (!call_may_take(c, REWRITE_COST_US))
         return;

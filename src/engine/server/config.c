@@ -21,7 +21,7 @@
 #include "engine/server/config_table.h"
 #include "engine/server/config_words.h"
 
-#define NAME_SHOWN_MAX 256 /* bytes of a name in an error reply */
+#define NAME_SHOWN_MAX 640 /* bytes of a name in an error reply */
 
 bool config_refuse(struct config_reason *why, const char *fmt, ...)
 {

@@ -216,6 +216,13 @@ static void put_line(struct buf *out, const struct line *l)
     buf_put_char(out, '\n');
 }
 
+static bool ends_blank(const struct buf *b)
+{
+    size_t n = buf_live(b);
+
+    return n == 0 || (n >= 2 && memcmp(buf_head(b) + n - 2, "\n\n", 2) == 0);
+}
+
 void config_rewrite_text(const struct config *c, struct view old, struct buf *out)
 {
     struct config *defaults = config_new();
@@ -228,8 +235,11 @@ void config_rewrite_text(const struct config *c, struct view old, struct buf *ou
         put_line(out, &r.lines[i]);
         buf_free(&r.lines[i].now);
     }
-    if (buf_live(&r.tail) != 0 && !r.has_heading)
-        buf_put(out, LIT("\n" HEADING "\n"));
+    if (buf_live(&r.tail) != 0 && !r.has_heading) {
+        if (!ends_blank(out))
+            buf_put_char(out, '\n');
+        buf_put(out, LIT(HEADING "\n"));
+    }
     buf_put_view(out, config_text(&r.tail));
     buf_free(&r.tail);
     mem_free(r.lines);

@@ -120,11 +120,15 @@ bool config_rule_allow_from(const struct config_input *in, struct buf *out, stru
     return true;
 }
 
-/* The shortest decimal text that reads back as the same number. */
+/* The shortest decimal text that reads back as the same number, which is at most 100. */
 static void put_double(struct buf *out, double d)
 {
     char text[40];
 
+    if (d == (int)d) {
+        buf_printf(out, "%d", (int)d);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, d);
         if (strtod(text, NULL) == d)
@@ -146,7 +150,7 @@ bool config_rule_percentiles(const struct config_input *in, struct buf *out, str
         if (d < 0 || d > 100)
             return config_refuse(why, "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]");
         put_separated(out, start, view_of("", 0));
-        put_double(out, d == 0 ? 0 : d);
+        put_double(out, d);
     }
     return true;
 }

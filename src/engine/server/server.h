@@ -58,7 +58,7 @@ struct server {
     _Atomic int64_t errors_reset_ms;
     _Atomic bool stopping;
     _Atomic int64_t ops_per_sec, input_kbps_x100, output_kbps_x100; /* sampled by the housekeeping timer */
-    _Atomic uint64_t blocked_clients;
+    _Atomic uint64_t blocked_clients, evicted_clients;
     _Atomic uint64_t changes; /* rdb_changes_since_last_save */
     _Atomic int64_t last_save_wall_s;
     /* Sums of the tallies at the last CONFIG RESETSTAT are subtracted by readers: tallies have one writer each. */

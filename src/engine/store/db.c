@@ -104,7 +104,13 @@ uint64_t keyspace_rehash(const void *arg, const struct item *it)
     return hash_bytes(&ks->hash_key, key.p, key.n);
 }
 
-static bool held(const struct db *db, uint32_t partition)
+void keyspace_release(struct keyspace *ks, uint32_t partition)
+{
+    if (partition_release(&ks->partitions[partition]) && ks->wake)
+        ks->wake(ks->wake_arg, partition);
+}
+
+__attribute__((unused)) static bool held(const struct db *db, uint32_t partition)
 {
     return partition_held(&db->keyspace->partitions[partition]) ||
            atomic_load_explicit(&db->keyspace->exclusive, memory_order_relaxed);

@@ -49,7 +49,12 @@ struct keyspace {
     pthread_mutex_t dropped_lock;
     struct dropped *dropped;
     atomic_bool has_dropped;
+    void (*wake)(void *arg, uint32_t partition); /* somebody parked for a partition that is free now */
+    void *wake_arg;
 };
+
+/* Lets go of a partition, and wakes who waits for it. */
+void keyspace_release(struct keyspace *ks, uint32_t partition);
 
 /* Makes a thread known, so that its tallies are summed; at start, before it runs. */
 void keyspace_attach(struct keyspace *ks, struct thread *t);

@@ -499,6 +499,10 @@ static void command_docs(void **state)
                                 "token|$3|ALL|"));
     mem_free(got);
 
+    got = answer("command docs debug", 3);
+    assert_non_null(strstr(got, "|$9|doc_flags|~1|+syscmd|"));
+    mem_free(got);
+
     got = answer("command docs memory", 3);
     check_begins(got, "%1|$6|memory|%5|$7|summary|$");
     assert_non_null(strstr(got, "|$11|subcommands|%2|$11|memory|help|%4|$7|summary|$"));

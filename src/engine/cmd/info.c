@@ -1,0 +1,491 @@
+/*
+ * INFO. A section is a row of `sections`; a field is a line of the section's function. Names and their order are those
+ * that Redis 7.0 gives and that clients and exporters read; a field that would mean nothing here is left out rather than
+ * filled with an invented value, and what stands for a part that does not exist yet has the value of its absence. What
+ * is Larder's own is in a section of its own, with its name in front.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/allocator.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/cmd/call.h"
+#include "engine/server/clients.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/stats.h"
+#include "engine/server/version.h"
+#include "engine/store/heap.h"
+#include "handlers.h"
+
+/* What several sections need, read once. */
+struct facts {
+    struct call *call;
+    struct server *server;
+    struct buf *out;
+    struct server_sums sums;
+    struct heap_stats heap;
+};
+
+/* ---- fields ---- */
+
+static int64_t number(const config_number *v)
+{
+    return atomic_load_explicit((config_number *)v, memory_order_relaxed);
+}
+
+/* A line "name:value". */
+static void __attribute__((format(printf, 3, 4))) field(struct facts *f, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+
+    buf_put_view(f->out, view_str(name));
+    buf_put_char(f->out, ':');
+    va_start(ap, fmt);
+    buf_vprintf(f->out, fmt, ap);
+    va_end(ap);
+    buf_put(f->out, LIT("\r\n"));
+}
+
+static void field_int(struct facts *f, const char *name, int64_t v)
+{
+    field(f, name, "%lld", (long long)v);
+}
+
+/* A number of bytes, for people. */
+static void field_human(struct facts *f, const char *name, int64_t bytes)
+{
+    static const char units[] = "BKMGTPE";
+    double v = (double)bytes;
+    unsigned unit = 0;
+
+    while (v >= 1024 && unit < sizeof units - 2) {
+        v /= 1024;
+        unit++;
+    }
+    if (unit == 0)
+        field(f, name, "%lldB", (long long)bytes);
+    else
+        field(f, name, "%.2f%c", v, units[unit]);
+}
+
+static void put_value(void *arg, const char *name, struct view value)
+{
+    struct facts *f = arg;
+
+    (void)name;
+    buf_put_view(f->out, value);
+}
+
+/* A field with the value of a directive as CONFIG GET words it. */
+static void field_config(struct facts *f, const char *name, struct view directive)
+{
+    buf_put_view(f->out, view_str(name));
+    buf_put_char(f->out, ':');
+    config_get(f->server->config, &directive, 1, put_value, f);
+    buf_put(f->out, LIT("\r\n"));
+}
+
+static double ratio(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
+
+/* ---- Redis's sections ---- */
+
+static void info_server(struct facts *f)
+{
+    struct server *s = f->server;
+    int64_t up = (clock_mono_us() - s->start_mono_us) / 1000000;
+    struct utsname os = {0};
+
+    uname(&os);
+    field(f, "redis_version", SERVER_REDIS_VERSION);
+    field(f, "redis_git_sha1", "00000000");
+    field(f, "redis_git_dirty", "0");
+    field(f, "redis_build_id", "larder-" SERVER_VERSION);
+    field(f, "redis_mode", "standalone");
+    field(f, "os", "%s %s %s", os.sysname, os.release, os.machine);
+    field_int(f, "arch_bits", (int64_t)sizeof(void *) * 8);
+    field(f, "monotonic_clock", "POSIX clock_gettime");
+    field(f, "multiplexing_api", "epoll");
+    field(f, "atomicvar_api", "c11-builtin");
+#ifdef __clang__
+    field(f, "gcc_version", "0.0.0");
+#else
+    field(f, "gcc_version", "%d.%d.%d", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+#endif
+    field_int(f, "process_id", getpid());
+    field_config(f, "process_supervised", VIEW("supervised"));
+    field(f, "run_id", "%s", s->run_id);
+    field_int(f, "tcp_port", s->port);
+    field_int(f, "server_time_usec", clock_wall_us());
+    field_int(f, "uptime_in_seconds", up);
+    field_int(f, "uptime_in_days", up / 86400);
+    field_int(f, "hz", number(&s->config->hz));
+    field_int(f, "configured_hz", number(&s->config->hz));
+    field_int(f, "lru_clock", clock_wall_ms() / 1000 & 0xffffff);
+    field(f, "executable", "%s", s->executable ? s->executable : "");
+    field(f, "config_file", "%s", config_path(s->config));
+    field(f, "io_threads_active", "0");
+}
+
+static void info_clients(struct facts *f)
+{
+    struct clients_sums clients;
+
+    clients_sum(f->server->clients, &clients);
+    field_int(f, "connected_clients", (int64_t)clients_count(f->server->clients));
+    field(f, "cluster_connections", "0");
+    field_int(f, "maxclients", number(&f->server->config->maxclients));
+    field_int(f, "client_recent_max_input_buffer", (int64_t)clients.max_input);
+    field_int(f, "client_recent_max_output_buffer", (int64_t)clients.max_output);
+    field_int(f, "blocked_clients", (int64_t)atomic_load_explicit(&f->server->blocked_clients, memory_order_relaxed));
+    field(f, "tracking_clients", "0");
+    field(f, "clients_in_timeout_table", "0");
+}
+
+/* Bytes of memory that the process has, from the kernel; 0 when it does not say. */
+static int64_t resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    long pages = 0;
+
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*s %ld", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
+/* What the allocator, the store's pages and memory maps hold together. */
+static void info_allocator(struct facts *f, int64_t used, int64_t rss)
+{
+    struct allocator_stats a;
+    int64_t maps, active, resident;
+
+    if (!allocator_stats(&a))
+        return;
+    maps = mem_used() > (int64_t)a.allocated ? mem_used() - (int64_t)a.allocated : 0;
+    active = (int64_t)(a.active + f->heap.resident) + maps;
+    resident = (int64_t)(a.resident + f->heap.resident) + maps;
+    field(f, "allocator_frag_ratio", "%.2f", ratio((double)active, (double)used));
+    field_int(f, "allocator_frag_bytes", active - used);
+    field(f, "allocator_rss_ratio", "%.2f", ratio((double)resident, (double)active));
+    field_int(f, "allocator_rss_bytes", resident - active);
+    field(f, "rss_overhead_ratio", "%.2f", ratio((double)rss, (double)resident));
+    field_int(f, "rss_overhead_bytes", rss - resident);
+}
+
+static void info_memory(struct facts *f)
+{
+    struct server *s = f->server;
+    struct clients_sums clients;
+    int64_t used = server_stats_memory(s), peak = atomic_load_explicit(&s->memory_peak, memory_order_relaxed);
+    int64_t rss = resident_bytes(), total = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    int64_t overhead, dataset;
+
+    clients_sum(s->clients, &clients);
+    overhead = s->memory_startup + (int64_t)clients.memory;
+    dataset = used > overhead ? used - overhead : 0;
+    if (used > peak)
+        peak = used;
+    field_int(f, "used_memory", used);
+    field_human(f, "used_memory_human", used);
+    field_int(f, "used_memory_rss", rss);
+    field_human(f, "used_memory_rss_human", rss);
+    field_int(f, "used_memory_peak", peak);
+    field_human(f, "used_memory_peak_human", peak);
+    field(f, "used_memory_peak_perc", "%.2f%%", 100 * ratio((double)used, (double)peak));
+    field_int(f, "used_memory_overhead", overhead);
+    field_int(f, "used_memory_startup", s->memory_startup);
+    field_int(f, "used_memory_dataset", dataset);
+    field(f, "used_memory_dataset_perc", "%.2f%%", 100 * ratio((double)dataset, (double)(used - s->memory_startup)));
+    field_int(f, "total_system_memory", total);
+    field_human(f, "total_system_memory_human", total);
+    field(f, "used_memory_lua", "0");
+    field(f, "used_memory_lua_human", "0B");
+    field(f, "used_memory_scripts", "0");
+    field(f, "used_memory_scripts_human", "0B");
+    field(f, "number_of_cached_scripts", "0");
+    field(f, "number_of_functions", "0");
+    field(f, "number_of_libraries", "0");
+    field_int(f, "maxmemory", number(&s->config->maxmemory));
+    field_human(f, "maxmemory_human", number(&s->config->maxmemory));
+    field_config(f, "maxmemory_policy", VIEW("maxmemory-policy"));
+    info_allocator(f, used, rss);
+    field(f, "mem_fragmentation_ratio", "%.2f", ratio((double)rss, (double)used));
+    field_int(f, "mem_fragmentation_bytes", rss - used);
+    field(f, "mem_not_counted_for_evict", "0");
+    field(f, "mem_replication_backlog", "0");
+    field(f, "mem_total_replication_buffers", "0");
+    field(f, "mem_clients_slaves", "0");
+    field_int(f, "mem_clients_normal", (int64_t)clients.memory);
+    field(f, "mem_cluster_links", "0");
+    field(f, "mem_aof_buffer", "0");
+    field(f, "mem_allocator", "%s", allocator_name());
+    field(f, "active_defrag_running", "%d", f->heap.draining > 0);
+}
+
+static void info_persistence(struct facts *f)
+{
+    struct server *s = f->server;
+
+    field(f, "loading", "0");
+    field(f, "async_loading", "0");
+    field(f, "current_cow_peak", "0");
+    field(f, "current_cow_size", "0");
+    field(f, "current_cow_size_age", "0");
+    field(f, "current_fork_perc", "0.00");
+    field(f, "current_save_keys_processed", "0");
+    field(f, "current_save_keys_total", "0");
+    field_int(f, "rdb_changes_since_last_save", (int64_t)atomic_load_explicit(&s->changes, memory_order_relaxed));
+    field(f, "rdb_bgsave_in_progress", "0");
+    field_int(f, "rdb_last_save_time", atomic_load_explicit(&s->last_save_wall_s, memory_order_relaxed));
+    field(f, "rdb_last_bgsave_status", "ok");
+    field(f, "rdb_last_bgsave_time_sec", "-1");
+    field(f, "rdb_current_bgsave_time_sec", "-1");
+    field(f, "rdb_saves", "0");
+    field(f, "rdb_last_cow_size", "0");
+    field(f, "rdb_last_load_keys_expired", "0");
+    field(f, "rdb_last_load_keys_loaded", "0");
+    field(f, "aof_enabled", "0");
+    field(f, "aof_rewrite_in_progress", "0");
+    field(f, "aof_rewrite_scheduled", "0");
+    field(f, "aof_last_rewrite_time_sec", "-1");
+    field(f, "aof_current_rewrite_time_sec", "-1");
+    field(f, "aof_last_bgrewrite_status", "ok");
+    field(f, "aof_rewrites", "0");
+    field(f, "aof_rewrites_consecutive_failures", "0");
+    field(f, "aof_last_write_status", "ok");
+    field(f, "aof_last_cow_size", "0");
+    field(f, "module_fork_in_progress", "0");
+    field(f, "module_fork_last_cow_size", "0");
+}
+
+static void field_x100(struct facts *f, const char *name, int64_t x100)
+{
+    field(f, name, "%lld.%02lld", (long long)(x100 / 100), (long long)(x100 % 100));
+}
+
+static void info_stats(struct facts *f)
+{
+    struct server *s = f->server;
+    const struct server_sums *n = &f->sums;
+
+    field_int(f, "total_connections_received", n->connections);
+    field_int(f, "total_commands_processed", n->commands);
+    field_int(f, "instantaneous_ops_per_sec", atomic_load_explicit(&s->ops_per_sec, memory_order_relaxed));
+    field_int(f, "total_net_input_bytes", n->net_in);
+    field_int(f, "total_net_output_bytes", n->net_out);
+    field(f, "total_net_repl_input_bytes", "0");
+    field(f, "total_net_repl_output_bytes", "0");
+    field_x100(f, "instantaneous_input_kbps", atomic_load_explicit(&s->input_kbps_x100, memory_order_relaxed));
+    field_x100(f, "instantaneous_output_kbps", atomic_load_explicit(&s->output_kbps_x100, memory_order_relaxed));
+    field(f, "instantaneous_input_repl_kbps", "0.00");
+    field(f, "instantaneous_output_repl_kbps", "0.00");
+    field_int(f, "rejected_connections", n->refused);
+    field(f, "sync_full", "0");
+    field(f, "sync_partial_ok", "0");
+    field(f, "sync_partial_err", "0");
+    field_int(f, "expired_keys", n->expired);
+    field_int(f, "evicted_keys", n->evicted);
+    field_int(f, "evicted_clients", (int64_t)atomic_load_explicit(&s->evicted_clients, memory_order_relaxed));
+    field_int(f, "keyspace_hits", n->hits);
+    field_int(f, "keyspace_misses", n->misses);
+    field(f, "pubsub_channels", "0");
+    field(f, "pubsub_patterns", "0");
+    field(f, "pubsubshard_channels", "0");
+    field(f, "latest_fork_usec", "0");
+    field(f, "total_forks", "0");
+    field(f, "migrate_cached_sockets", "0");
+    field(f, "slave_expires_tracked_keys", "0");
+    field_int(f, "active_defrag_hits", n->defrag_moved);
+    field_int(f, "active_defrag_misses", n->defrag_scanned - n->defrag_moved);
+    field_int(f, "active_defrag_key_hits", n->defrag_moved);
+    field_int(f, "active_defrag_key_misses", n->defrag_scanned - n->defrag_moved);
+    field(f, "tracking_total_keys", "0");
+    field(f, "tracking_total_items", "0");
+    field(f, "tracking_total_prefixes", "0");
+    field(f, "unexpected_error_replies", "0");
+    field_int(f, "total_error_replies", n->errors);
+    field(f, "dump_payload_sanitizations", "0");
+    field(f, "io_threaded_reads_processed", "0");
+    field(f, "io_threaded_writes_processed", "0");
+}
+
+static void info_replication(struct facts *f)
+{
+    field(f, "role", "master");
+    field(f, "connected_slaves", "0");
+    field(f, "master_failover_state", "no-failover");
+    field(f, "master_replid", "%s", f->server->repl_id);
+    field(f, "master_replid2", "%040d", 0);
+    field(f, "master_repl_offset", "0");
+    field(f, "second_repl_offset", "-1");
+    field(f, "repl_backlog_active", "0");
+    field_config(f, "repl_backlog_size", VIEW("repl-backlog-size"));
+    field(f, "repl_backlog_first_byte_offset", "0");
+    field(f, "repl_backlog_histlen", "0");
+}
+
+static void field_time(struct facts *f, const char *name, struct timeval t)
+{
+    field(f, name, "%lld.%06ld", (long long)t.tv_sec, (long)t.tv_usec);
+}
+
+static void info_cpu(struct facts *f)
+{
+    struct rusage self = {0}, children = {0};
+
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    field_time(f, "used_cpu_sys", self.ru_stime);
+    field_time(f, "used_cpu_user", self.ru_utime);
+    field_time(f, "used_cpu_sys_children", children.ru_stime);
+    field_time(f, "used_cpu_user_children", children.ru_utime);
+}
+
+static void info_nothing(struct facts *f)
+{
+    (void)f;
+}
+
+static void info_commandstats(struct facts *f)
+{
+    for (unsigned id = 0; id < command_count; id++) {
+        struct server_command_sums n;
+        int64_t us;
+        server_stats_command(f->server, id, &n);
+        if (n.calls == 0 && n.rejected == 0 && n.failed == 0)
+            continue;
+        us = (int64_t)clock_ticks_us((uint64_t)n.ticks);
+        buf_printf(f->out, "cmdstat_%s:calls=%lld,usec=%lld,usec_per_call=%.2f,rejected_calls=%lld,failed_calls=%lld\r\n",
+                   command_by_id[id]->name, (long long)n.calls, (long long)us, ratio((double)us, (double)n.calls),
+                   (long long)n.rejected, (long long)n.failed);
+    }
+}
+
+static void put_error(void *arg, const char *code, int64_t count)
+{
+    struct facts *f = arg;
+
+    buf_printf(f->out, "errorstat_%s:count=%lld\r\n", code, (long long)count);
+}
+
+static void info_errorstats(struct facts *f)
+{
+    server_stats_errors(f->server, put_error, f);
+}
+
+static void info_cluster(struct facts *f)
+{
+    field(f, "cluster_enabled", "0");
+}
+
+static void info_keyspace(struct facts *f)
+{
+    struct keyspace *ks = f->server->keyspace;
+
+    for (unsigned i = 0; i < keyspace_databases(ks); i++) {
+        const struct db *db = keyspace_db(ks, i);
+        uint64_t keys = db_size(db);
+        if (keys > 0)
+            buf_printf(f->out, "db%u:keys=%llu,expires=%llu,avg_ttl=0\r\n", i, (unsigned long long)keys,
+                       (unsigned long long)db_expires(db));
+    }
+}
+
+/* ---- Larder's section ---- */
+
+/* "1:5,2:17": 5 pauses from 1 us to below 2 us, 17 from there to below 4 us; buckets without any are left out. */
+static void field_histogram(struct facts *f, const char *name, const int64_t counts[PAUSE_BUCKETS])
+{
+    const char *comma = "";
+
+    buf_printf(f->out, "%s:", name);
+    for (unsigned i = 0; i < PAUSE_BUCKETS; i++)
+        if (counts[i] > 0) {
+            buf_printf(f->out, "%s%llu:%lld", comma, 1ULL << i, (long long)counts[i]);
+            comma = ",";
+        }
+    buf_put(f->out, LIT("\r\n"));
+}
+
+static void info_larder(struct facts *f)
+{
+    struct server_pauses pauses;
+
+    server_stats_pauses(f->server, &pauses);
+    field(f, "larder_version", SERVER_VERSION);
+    field_int(f, "larder_workers", f->server->worker_count);
+    field_int(f, "larder_partitions", PARTITIONS);
+    field_int(f, "larder_worker_pause_max_us", pauses.max_us);
+    field_histogram(f, "larder_worker_pause_us_hist", pauses.counts);
+    field_int(f, "larder_parks", f->sums.parks);
+    field_int(f, "larder_gate_passes", f->sums.gate_passes);
+    field_int(f, "larder_lane_jobs", f->sums.lane_jobs);
+    field_int(f, "larder_keys_expired_on_access", f->sums.expired_lazily);
+    field_int(f, "larder_slab_used_bytes", (int64_t)f->heap.used);
+    field_int(f, "larder_slab_resident_bytes", (int64_t)f->heap.resident);
+    field_int(f, "larder_slab_pages", (int64_t)f->heap.pages);
+    field_int(f, "larder_slab_draining_pages", (int64_t)f->heap.draining);
+}
+
+/* ---- choosing ---- */
+
+static const struct section {
+    struct view name;
+    const char *title;
+    bool by_default;
+    void (*write)(struct facts *f);
+} sections[] = {
+    {{LIT("server")}, "Server", true, info_server},
+    {{LIT("clients")}, "Clients", true, info_clients},
+    {{LIT("memory")}, "Memory", true, info_memory},
+    {{LIT("persistence")}, "Persistence", true, info_persistence},
+    {{LIT("stats")}, "Stats", true, info_stats},
+    {{LIT("replication")}, "Replication", true, info_replication},
+    {{LIT("cpu")}, "CPU", true, info_cpu},
+    {{LIT("modules")}, "Modules", true, info_nothing},
+    {{LIT("commandstats")}, "Commandstats", false, info_commandstats},
+    {{LIT("errorstats")}, "Errorstats", true, info_errorstats},
+    {{LIT("latencystats")}, "Latencystats", false, info_nothing},
+    {{LIT("cluster")}, "Cluster", true, info_cluster},
+    {{LIT("keyspace")}, "Keyspace", true, info_keyspace},
+    {{LIT("larder")}, "Larder", true, info_larder},
+};
+
+static bool wanted(const struct call *c, const struct section *s)
+{
+    if (c->argc == 1)
+        return s->by_default;
+    for (int i = 1; i < c->argc; i++)
+        if (view_equal_case(c->argv[i], s->name) || call_arg_is(c, i, "all") || call_arg_is(c, i, "everything") ||
+            (s->by_default && call_arg_is(c, i, "default")))
+            return true;
+    return false;
+}
+
+void cmd_info(struct call *c)
+{
+    struct server *s = c->server;
+    struct buf out = {0};
+    struct facts f = {.call = c, .server = s, .out = &out};
+
+    server_stats_sums(s, &f.sums);
+    heap_stats(s->threads[0]->heap->shared, &f.heap);
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+        if (wanted(c, &sections[i])) {
+            buf_printf(&out, "%s# %s\r\n", buf_live(&out) ? "\r\n" : "", sections[i].title);
+            sections[i].write(&f);
+        }
+    reply_verbatim(c->reply, buf_live(&out) ? buf_view(&out) : VIEW(""), "txt");
+    buf_free(&out);
+}

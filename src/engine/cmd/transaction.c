@@ -1,0 +1,146 @@
+/* MULTI, DISCARD, WATCH, UNWATCH, and the queue that EXEC (exec/executor.c) runs. */
+#include "engine/cmd/transaction.h"
+
+#include "base/mem.h"
+#include "engine/cmd/call.h"
+#include "engine/cmd/watch.h"
+#include "engine/server/clients.h"
+#include "engine/server/server.h"
+#include "engine/store/keyspace.h"
+#include "handlers.h"
+
+struct transaction *transaction_of(struct session *s)
+{
+    if (!s->transaction)
+        s->transaction = mem_zalloc(sizeof *s->transaction);
+    return s->transaction;
+}
+
+static void show(const struct session *s)
+{
+    const struct transaction *t = s->transaction;
+
+    atomic_store_explicit(&s->card->multi, t && t->active ? (int)t->count : -1, memory_order_relaxed);
+    atomic_store_explicit(&s->card->multi_mem, t ? t->bytes : 0, memory_order_relaxed);
+    atomic_store_explicit(&s->card->watch, t ? (int)t->watch_count : 0, memory_order_relaxed);
+    if (t && t->active)
+        atomic_fetch_or_explicit(&s->card->flags, CARD_MULTI, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&s->card->flags, ~(uint32_t)(CARD_MULTI | CARD_DIRTY_EXEC), memory_order_relaxed);
+}
+
+void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc)
+{
+    size_t bytes = (size_t)argc * sizeof *argv;
+    struct queued *q;
+    char *p;
+
+    for (int i = 0; i < argc; i++)
+        bytes += argv[i].n;
+    if (t->count == t->cap) {
+        t->cap = t->cap ? 2 * t->cap : 4;
+        t->queue = mem_realloc(t->queue, t->cap * sizeof *t->queue);
+    }
+    q = &t->queue[t->count++];
+    q->command = cmd;
+    q->argc = argc;
+    q->argv = mem_alloc(bytes);
+    p = (char *)(q->argv + argc);
+    for (int i = 0; i < argc; i++) {
+        if (argv[i].n)
+            memcpy(p, argv[i].p, argv[i].n);
+        q->argv[i] = view_of(p, argv[i].n);
+        p += argv[i].n;
+    }
+    t->bytes += bytes + sizeof *q;
+}
+
+void transaction_unwatch(struct session *s)
+{
+    struct transaction *t = s->transaction;
+
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->watch_count; i++)
+        watch_forget(t->watches[i]);
+    mem_free(t->watches);
+    t->watches = NULL;
+    t->watch_count = 0;
+    show(s);
+}
+
+void transaction_reset(struct session *s)
+{
+    struct transaction *t = s->transaction;
+
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->count; i++)
+        mem_free(t->queue[i].argv);
+    mem_free(t->queue);
+    t->queue = NULL;
+    t->count = t->cap = t->bytes = 0;
+    t->active = t->failed = false;
+    transaction_unwatch(s);
+}
+
+void transaction_free(struct session *s)
+{
+    transaction_reset(s);
+    mem_free(s->transaction);
+    s->transaction = NULL;
+}
+
+void call_discard(struct call *c)
+{
+    transaction_reset(c->session);
+}
+
+void cmd_multi(struct call *c)
+{
+    struct transaction *t = transaction_of(c->session);
+
+    if (t->active) {
+        reply_error(c->reply, ERROR_MULTI_NESTED);
+        return;
+    }
+    t->active = true;
+    show(c->session);
+    reply_ok(c->reply);
+}
+
+void cmd_discard(struct call *c)
+{
+    if (!c->session->transaction || !c->session->transaction->active) {
+        reply_error(c->reply, ERROR_DISCARD_NO_MULTI);
+        return;
+    }
+    transaction_reset(c->session);
+    reply_ok(c->reply);
+}
+
+void cmd_watch(struct call *c)
+{
+    struct transaction *t = transaction_of(c->session);
+    struct keyspace *ks = c->server->keyspace;
+
+    for (unsigned i = 0; i < c->key_count; i++) {
+        bool known = false;
+
+        call_find(c, i, NULL); /* what has expired already must not look like a change later */
+        for (size_t k = 0; k < t->watch_count && !known; k++)
+            known = t->watches[k]->db == c->db && view_equal(t->watches[k]->key.name, c->keys[i].name);
+        if (known)
+            continue;
+        t->watches = mem_realloc(t->watches, (t->watch_count + 1) * sizeof *t->watches);
+        t->watches[t->watch_count++] = watch_new(&ks->partitions[key_partition(&c->keys[i])], c->db, &c->keys[i]);
+    }
+    show(c->session);
+    reply_ok(c->reply);
+}
+
+void cmd_unwatch(struct call *c)
+{
+    transaction_unwatch(c->session);
+    reply_ok(c->reply);
+}

@@ -1,0 +1,46 @@
+/* MULTI: the queue of a session and what it watches. Owned like its session. */
+#ifndef CMD_TRANSACTION_H
+#define CMD_TRANSACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/view.h"
+
+struct command;
+struct session;
+struct watch;
+
+/* A queued command; one allocation holds argv and the bytes. */
+struct queued {
+    const struct command *command;
+    struct view *argv;
+    int argc;
+};
+
+struct transaction {
+    bool active;  /* between MULTI and EXEC */
+    bool failed;  /* a command was refused while queueing: EXEC aborts */
+    struct queued *queue;
+    size_t count, cap;
+    size_t bytes; /* charged to the connection */
+    struct watch **watches;
+    size_t watch_count;
+};
+
+/* The session's transaction, made when there was none. */
+struct transaction *transaction_of(struct session *s);
+
+/* Queues a copy of the command. */
+void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc);
+
+/* Empties queue and watches and leaves MULTI. */
+void transaction_reset(struct session *s);
+
+/* Forgets the watches alone. */
+void transaction_unwatch(struct session *s);
+
+/* Frees everything; the session has none afterwards. */
+void transaction_free(struct session *s);
+
+#endif

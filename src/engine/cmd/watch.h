@@ -1,0 +1,37 @@
+/*
+ * Watched keys (WATCH). A watch hangs in its partition's list, under the partition's lock, and is shared with the
+ * transaction that made it: whoever changes the key marks it, and a forgotten watch is dropped by the next one who
+ * walks the list.
+ */
+#ifndef CMD_WATCH_H
+#define CMD_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/store/db.h"
+
+struct partition;
+
+struct watch {
+    struct watch *next;
+    struct db *db;
+    struct key key;     /* the name is the watch's own copy */
+    atomic_bool changed, forgotten;
+    atomic_uint refs;   /* list and transaction */
+};
+
+/* A watch on that key, in the partition's list (held); the caller owns one reference. */
+struct watch *watch_new(struct partition *p, struct db *db, const struct key *key);
+
+/* The transaction's reference goes; any thread, no lock. */
+void watch_forget(struct watch *w);
+
+/* Marks the watches on that key (held), and drops forgotten ones. */
+void watch_changed(struct partition *p, const struct db *db, const struct key *key);
+
+/* The same by hash and name of an item that is about to go. */
+void watch_changed_all(struct partition *p, const struct db *db, bool (*present)(struct db *db, const struct key *key));
+
+#endif

@@ -1,0 +1,73 @@
+/* The gate: see gate.h. */
+#include "engine/exec/gate.h"
+
+#include <time.h>
+
+#include "base/clock.h"
+
+#define RETRY_US 500      /* a closing that is not complete by then lets the others in again */
+#define INSIST_US 1000000 /* but not for longer than this */
+
+void gate_init(struct gate *g, atomic_bool *exclusive, void (*opened)(void *arg), void *arg)
+{
+    pthread_mutex_init(&g->lock, NULL);
+    g->exclusive = exclusive;
+    g->opened = opened;
+    g->arg = arg;
+}
+
+void gate_job_begin(struct gate *g)
+{
+    atomic_fetch_add(&g->jobs, 1);
+}
+
+void gate_job_end(struct gate *g)
+{
+    atomic_fetch_sub(&g->jobs, 1);
+}
+
+static bool all_out(struct gate *g)
+{
+    for (unsigned i = 0; i < THREAD_MAX; i++)
+        if (atomic_load(&g->lines[i].in) != 0)
+            return false;
+    return atomic_load(&g->jobs) == 0;
+}
+
+static void pause_us(long us)
+{
+    struct timespec t = {0, us * 1000};
+
+    nanosleep(&t, NULL);
+}
+
+void gate_close(struct gate *g)
+{
+    int64_t start = clock_mono_us(), since;
+
+    pthread_mutex_lock(&g->lock);
+    for (;;) {
+        since = clock_mono_us();
+        atomic_store(&g->closed, true);
+        while (!all_out(g)) {
+            int64_t now = clock_mono_us();
+            if (now - since > RETRY_US && now - start < INSIST_US)
+                break;
+            pause_us(5);
+        }
+        if (all_out(g))
+            break;
+        atomic_store(&g->closed, false);
+        g->opened(g->arg);
+        pause_us(RETRY_US);
+    }
+    atomic_store(g->exclusive, true);
+}
+
+void gate_open(struct gate *g)
+{
+    atomic_store(g->exclusive, false);
+    atomic_store(&g->closed, false);
+    pthread_mutex_unlock(&g->lock);
+    g->opened(g->arg);
+}
