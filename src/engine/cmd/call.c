@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "engine/cmd/watch.h"
+#include "engine/store/watch.h"
 #include "engine/server/server.h"
 #include "engine/store/access.h"
 #include "engine/store/keyspace.h"

@@ -8,6 +8,7 @@
 #include "engine/cmd/generic.h"
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "base/num.h"
 #include "engine/cmd/work.h"

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "engine/cmd/call.h"
-#include "engine/cmd/watch.h"
+#include "engine/store/watch.h"
 #include "engine/server/clients.h"
 #include "engine/server/server.h"
 #include "engine/store/keyspace.h"

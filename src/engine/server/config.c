@@ -279,7 +279,7 @@ static void set_output_defaults(struct config *c)
 {
     struct view args[] = {VIEW("replica"), VIEW("256mb"), VIEW("64mb"), VIEW("60"),
                           VIEW("pubsub"),  VIEW("32mb"),  VIEW("8mb"),  VIEW("60")};
-    struct config_reason why;
+    struct config_reason why = {""};
 
     config_output_limit_set(c, args, sizeof args / sizeof *args, &why);
 }
@@ -399,7 +399,7 @@ static void explain(char *err, size_t err_size, struct view name, const char *re
 /* Puts back what the first n pairs held. The last comes first, because two names may mean one directive. */
 static void undo(struct config *c, struct change *changes, size_t n)
 {
-    struct config_reason why;
+    struct config_reason why = {""};
 
     while (n-- > 0)
         if (!set_value(c, changes[n].row, config_text(&changes[n].old), &why) && config_row_is_text(changes[n].row))
@@ -452,7 +452,7 @@ static size_t pair_of_hook(const struct config_hook *hook, const struct change *
 static int apply(struct config *c, struct change *changes, const struct view *names, const struct view *values,
                  size_t n, char *err, size_t err_size)
 {
-    struct config_reason why, ignored;
+    struct config_reason why = {""}, ignored = {""};
     struct buf now = {0};
     size_t hook;
 

@@ -165,7 +165,7 @@ static int load_line(struct source *s, struct view line)
 {
     const struct config_row *row;
     struct config_words words;
-    struct config_reason why;
+    struct config_reason why = {""};
     int rc;
 
     line = trim(line);
@@ -268,7 +268,7 @@ static void remember_path(struct config *c, const char *path)
 int config_load_file(struct config *c, const char *path, char *err, size_t err_size)
 {
     struct source s = {.config = c, .may_include = true, .err = err, .err_size = err_size};
-    struct config_reason why;
+    struct config_reason why = {""};
     int rc = load_file(&s, path, &why);
 
     if (rc > 0)

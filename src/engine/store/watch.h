@@ -3,8 +3,8 @@
  * transaction that made it: whoever changes the key marks it, and a forgotten watch is dropped by the next one who
  * walks the list.
  */
-#ifndef CMD_WATCH_H
-#define CMD_WATCH_H
+#ifndef STORE_WATCH_H
+#define STORE_WATCH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* Watched keys: see watch.h. */
-#include "engine/cmd/watch.h"
+#include "engine/store/watch.h"
 
 #include "base/mem.h"
 #include "engine/store/partition.h"

@@ -1,0 +1,614 @@
+/* The executor: see executor.h. Lock order and rules: docs/locks.md. */
+#include "engine/exec/executor.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/cmd/call.h"
+#include "engine/cmd/transaction.h"
+#include "engine/store/watch.h"
+#include "engine/exec/lane.h"
+#include "engine/server/clients.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/stats.h"
+#include "engine/server/evict.h"
+#include "engine/store/keyspace.h"
+#include "handlers.h"
+
+#define KEYS_MAX_STACK 16
+#define PARTITIONS_MAX 256 /* a command that needs more goes through the gate */
+#define FAILURES_MAX 16    /* as does one that found a partition taken so often */
+
+/* Partitions held for one command: ascending, each once. */
+struct lock_set {
+    unsigned n;
+    uint32_t at[PARTITIONS_MAX];
+};
+
+struct exec_job {
+    struct executor *from;
+    struct exec_client *client;
+    struct exec_request request; /* argv and keys are copies */
+    struct lock_set locks;
+    bool locked;    /* the partitions of `locks` came with it */
+    bool exclusive; /* needs the gate */
+};
+
+static int compare_partition(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Adds a partition; false when the set is full. */
+static bool lock_add(struct lock_set *set, uint32_t partition)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        if (set->at[i] == partition)
+            return true;
+    if (set->n == PARTITIONS_MAX)
+        return false;
+    set->at[set->n++] = partition;
+    return true;
+}
+
+static void unlock_all(struct keyspace *ks, const struct lock_set *set)
+{
+    for (unsigned i = 0; i < set->n; i++)
+        keyspace_release(ks, set->at[i]);
+}
+
+/* Takes the whole set or nothing; *busy is the one that was taken. */
+static bool lock_all(struct keyspace *ks, const struct lock_set *set, uint32_t *busy)
+{
+    for (unsigned i = 0; i < set->n; i++) {
+        if (partition_try(&ks->partitions[set->at[i]]) || partition_try_briefly(&ks->partitions[set->at[i]]))
+            continue;
+        *busy = set->at[i];
+        while (i-- > 0)
+            keyspace_release(ks, set->at[i]);
+        return false;
+    }
+    return true;
+}
+
+static void hash_keys(struct executor *ex, struct exec_request *r, const int *index, int n)
+{
+    const struct hash_key *hk = keyspace_hash_key(ex->shared->server->keyspace);
+
+    r->keys = arena_alloc(&ex->arena, (size_t)n * sizeof *r->keys);
+    r->key_count = (unsigned)n;
+    for (int i = 0; i < n; i++)
+        r->keys[i] = key_make(hk, r->argv[index[i]]);
+}
+
+void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_request *out)
+{
+    const struct command *cmd = command_find(argv[0]);
+    int few[KEYS_MAX_STACK], *index = few, n;
+
+    *out = (struct exec_request){.command = cmd, .argv = argv, .argc = argc};
+    if (cmd && cmd->sub_count > 0 && argc > 1) {
+        out->container = cmd;
+        out->command = cmd = command_find_sub(cmd, argv[1]);
+    }
+    if (!cmd)
+        return;
+    out->bad_arity = !command_arity_ok(cmd, argc) || !cmd->run;
+    if (out->bad_arity || cmd->scope != SCOPE_KEYS)
+        return;
+    if (cmd->first_key == 1 && cmd->last_key == 1) {
+        few[0] = 1;
+        hash_keys(ex, out, few, 1);
+        return;
+    }
+    if (argc > KEYS_MAX_STACK)
+        index = arena_alloc(&ex->arena, (size_t)argc * sizeof *index);
+    n = command_keys(cmd, argv, argc, index, NULL, argc > KEYS_MAX_STACK ? argc : KEYS_MAX_STACK);
+    out->bad_keys = n < 0;
+    if (n > 0)
+        hash_keys(ex, out, index, n);
+}
+
+void exec_prefetch(struct executor *ex, const struct exec_client *client, const struct exec_request *r, int stage)
+{
+    struct keyspace *ks = ex->shared->server->keyspace;
+    struct db *db = keyspace_db(ks, client->session.db);
+    unsigned n = r->key_count < 4 ? r->key_count : 4;
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct key *key = &r->keys[i];
+        struct partition *p = &ks->partitions[key_partition(key)];
+        if (stage == 0) {
+            db_prefetch_table(db, key);
+        } else if (stage == 1) {
+            db_prefetch_bucket(db, key);
+        } else if (partition_try(p)) {
+            db_prefetch_item(db, key);
+            keyspace_release(ks, key_partition(key));
+        }
+    }
+}
+
+static struct command_tally *tally_of(struct executor *ex, const struct command *cmd)
+{
+    return &ex->shared->server->command_tallies[ex->thread->index][cmd->id];
+}
+
+/* Runs one handler with its partitions held, and counts it. */
+static enum call_verdict run_handler(struct executor *ex, struct call *c)
+{
+    uint64_t start = clock_ticks(), errors = c->reply->errors;
+    struct command_tally *t = tally_of(ex, c->command);
+
+    c->command->run(c);
+    call_unhold(c);
+    if (c->verdict != CALL_DONE)
+        return c->verdict;
+    tally_add(&t->calls, 1);
+    tally_add(&t->ticks, (int64_t)(clock_ticks() - start));
+    tally_add(&ex->thread->commands, 1);
+    if (__builtin_expect(c->reply->errors != errors, 0))
+        tally_add(&t->failed, 1);
+    if (c->changes)
+        atomic_fetch_add_explicit(&c->server->changes, c->changes, memory_order_relaxed);
+    return CALL_DONE;
+}
+
+static struct call make_call(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    struct server *server = ex->shared->server;
+
+    return (struct call){
+        .server = server,
+        .session = &client->session,
+        .thread = ex->thread,
+        .command = r->command,
+        .argv = r->argv,
+        .argc = r->argc,
+        .reply = client->reply,
+        .db = keyspace_db(server->keyspace, client->session.db),
+        .keys = r->keys,
+        .key_count = r->key_count,
+        .in_lane = ex->is_lane,
+        .walking = PARTITIONS,
+    };
+}
+
+static const char *arity_name(const struct exec_request *r)
+{
+    return r->command->name;
+}
+
+/* The reply to a name that is no command, with the beginning of its arguments as Redis quotes them. */
+static void reply_unknown(struct exec_client *client, const struct exec_request *r)
+{
+    char args[160];
+    size_t n = 0;
+
+    if (r->container) {
+        char upper[32];
+        size_t k = 0;
+        for (; r->container->name[k] && k < sizeof upper - 1; k++)
+            upper[k] = ascii_upper(r->container->name[k]);
+        upper[k] = '\0';
+        reply_error(client->reply, ERROR_UNKNOWN_SUBCOMMAND, (int)(r->argv[1].n < 128 ? r->argv[1].n : 128),
+                    r->argv[1].p, upper);
+        return;
+    }
+    for (int i = 1; i < r->argc && n < 128; i++) {
+        size_t room = 128 - n, take = r->argv[i].n < room ? r->argv[i].n : room;
+        args[n++] = '\'';
+        memcpy(args + n, r->argv[i].p, take);
+        n += take;
+        args[n++] = '\'';
+        args[n++] = ' ';
+    }
+    reply_error(client->reply, ERROR_UNKNOWN_COMMAND, (int)(r->argv[0].n < 128 ? r->argv[0].n : 128), r->argv[0].p,
+                (int)n, args);
+}
+
+static bool refused(struct exec_client *client, struct executor *ex, const struct exec_request *r)
+{
+    if (client->session.transaction && client->session.transaction->active) {
+        client->session.transaction->failed = true;
+        atomic_fetch_or_explicit(&client->session.card->flags, CARD_DIRTY_EXEC, memory_order_relaxed);
+    }
+    tally_add(&ex->thread->rejected, 1);
+    if (r->command)
+        tally_add(&tally_of(ex, r->command)->rejected, 1);
+    return true;
+}
+
+/* Checks that need no key; replies and returns true when the command may not run. */
+static bool check_refused(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    struct server *server = ex->shared->server;
+    const struct command *cmd = r->command;
+
+    if (!cmd) {
+        reply_unknown(client, r);
+        return refused(client, ex, r);
+    }
+    if (r->bad_arity) {
+        reply_error(client->reply, ERROR_ARITY, arity_name(r));
+        return refused(client, ex, r);
+    }
+    if (!client->session.authenticated && !(cmd->flags & COMMAND_NO_AUTH)) {
+        reply_error(client->reply, ERROR_NOAUTH);
+        return refused(client, ex, r);
+    }
+    if (r->bad_keys) {
+        reply_error(client->reply, ERROR_SYNTAX);
+        return refused(client, ex, r);
+    }
+    if ((cmd->flags & COMMAND_DENYOOM) && atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) > 0 &&
+        !evict_make_room(server, ex->thread)) {
+        reply_error(client->reply, ERROR_OOM);
+        return refused(client, ex, r);
+    }
+    return false;
+}
+
+/* Does CLIENT PAUSE hold this command back? */
+static bool is_paused(struct server *server, const struct exec_client *client, const struct command *cmd)
+{
+    int64_t until = atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed);
+
+    if (__builtin_expect(until == 0, 1) || client->session.admin || clock_wall_ms() >= until)
+        return false;
+    if (atomic_load_explicit(&server->pause_all, memory_order_relaxed))
+        return cmd->run != cmd_client_unpause;
+    if (cmd->run == cmd_exec && client->session.transaction) {
+        const struct transaction *t = client->session.transaction;
+        for (size_t i = 0; i < t->count; i++)
+            if (t->queue[i].command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE))
+                return true;
+        return false;
+    }
+    return (cmd->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0;
+}
+
+/* Queues the command if the session is in MULTI. */
+static bool queued(struct exec_client *client, const struct exec_request *r)
+{
+    struct transaction *t = client->session.transaction;
+    command_fn *run = r->command->run;
+
+    if (!t || !t->active || run == cmd_exec || run == cmd_discard || run == cmd_multi || run == cmd_watch ||
+        run == cmd_quit || run == cmd_reset)
+        return false;
+    if (r->command->flags & COMMAND_NO_MULTI) {
+        reply_error(client->reply, ERROR_NOT_IN_MULTI);
+        t->failed = true;
+        return true;
+    }
+    transaction_queue(t, r->command, r->argv, r->argc);
+    atomic_store_explicit(&client->session.card->multi, (int)t->count, memory_order_relaxed);
+    reply_status(client->reply, "QUEUED");
+    return true;
+}
+
+/* Makes the client's job out of what it tried to run. */
+static enum exec_status to_lane(struct executor *ex, struct exec_client *client, const struct exec_request *r,
+                                const struct lock_set *locks, bool exclusive)
+{
+    struct exec_job *job = mem_zalloc(sizeof *job);
+
+    job->from = ex;
+    job->client = client;
+    job->request = *r;
+    job->request.argv = mem_alloc((size_t)r->argc * sizeof *r->argv);
+    memcpy(job->request.argv, r->argv, (size_t)r->argc * sizeof *r->argv);
+    if (r->key_count) {
+        job->request.keys = mem_alloc(r->key_count * sizeof *r->keys);
+        memcpy(job->request.keys, r->keys, r->key_count * sizeof *r->keys);
+    }
+    if (locks) {
+        job->locks = *locks;
+        job->locked = true;
+        gate_job_begin(&ex->shared->gate);
+    }
+    job->exclusive = exclusive;
+    client->job = job;
+    client->failures = 0;
+    tally_add(&ex->thread->lane_jobs, 1);
+    if (exclusive)
+        tally_add(&ex->thread->gate_passes, 1);
+    return EXEC_LANE;
+}
+
+static enum exec_status busy(struct executor *ex, struct exec_client *client, const struct exec_request *r,
+                             uint32_t partition)
+{
+    struct exec_shared *sh = ex->shared;
+
+    if (++client->failures > FAILURES_MAX)
+        return to_lane(ex, client, r, NULL, true);
+    tally_add(&ex->thread->parks, 1);
+    return park_wait(&sh->park, &sh->server->keyspace->partitions[partition], partition, client->handle)
+               ? EXEC_PARKED
+               : EXEC_AGAIN;
+}
+
+/* Hashes the queued commands' keys; fills the lock set with theirs and the watched ones. Returns whether the transaction
+ * needs the gate. */
+static bool exec_plan(struct executor *ex, const struct transaction *t, struct exec_request *members,
+                      struct lock_set *locks)
+{
+    bool gate = false;
+
+    for (size_t i = 0; i < t->count; i++) {
+        struct queued *q = &t->queue[i];
+        exec_prepare(ex, q->argv, q->argc, &members[i]);
+        if (q->command->scope == SCOPE_GATE || q->command->scope == SCOPE_WALK)
+            gate = true;
+        for (unsigned k = 0; k < members[i].key_count && !gate; k++)
+            gate = !lock_add(locks, key_partition(&members[i].keys[k]));
+    }
+    for (size_t i = 0; i < t->watch_count && !gate; i++)
+        gate = !lock_add(locks, key_partition(&t->watches[i]->key));
+    qsort(locks->at, locks->n, sizeof locks->at[0], compare_partition);
+    return gate;
+}
+
+static bool watches_broken(struct call *c, const struct transaction *t)
+{
+    for (size_t i = 0; i < t->watch_count; i++) {
+        const struct watch *w = t->watches[i];
+        struct item *it;
+        if (atomic_load(&w->changed))
+            return true;
+        it = db_find(w->db, &w->key, NULL);
+        if (it && (it->flags & ITEM_EXPIRES) && item_expiry(it) <= call_now(c))
+            return true;
+    }
+    return false;
+}
+
+/* Runs the queue, everything it needs being held. */
+static void exec_members(struct executor *ex, struct exec_client *client, struct call *c, struct transaction *t,
+                         struct exec_request *members)
+{
+    struct server *server = ex->shared->server;
+    size_t count = t->count;
+
+    if (watches_broken(c, t)) {
+        reply_null_array(client->reply);
+        transaction_reset(&client->session);
+        return;
+    }
+    transaction_unwatch(&client->session);
+    reply_array(client->reply, count);
+    for (size_t i = 0; i < count; i++) {
+        struct call m = make_call(ex, client, &members[i]);
+        m.now = call_now(c);
+        m.in_exec = true;
+        m.in_lane = true; /* its partitions are held already: there is nowhere else to go */
+        m.exclusive = c->exclusive;
+        if ((m.command->flags & COMMAND_DENYOOM) &&
+            atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) > 0 &&
+            evict_over_limit(server, ex->thread) && !c->exclusive)
+            reply_error(client->reply, ERROR_OOM);
+        else
+            run_handler(ex, &m);
+    }
+    transaction_reset(&client->session);
+}
+
+/* EXEC is run by the executor itself; the table needs a handler to name it. */
+void cmd_exec(struct call *c)
+{
+    reply_error(c->reply, ERROR_EXEC_NO_MULTI);
+}
+
+static enum exec_status run_exec(struct executor *ex, struct exec_client *client, struct exec_request *r,
+                                 bool exclusive)
+{
+    struct keyspace *ks = ex->shared->server->keyspace;
+    struct transaction *t = client->session.transaction;
+    struct call c = make_call(ex, client, r);
+    struct lock_set locks = {0};
+    struct exec_request *members;
+    uint32_t taken;
+    bool gate;
+
+    if (!t || !t->active) {
+        reply_error(client->reply, ERROR_EXEC_NO_MULTI);
+        return EXEC_DONE;
+    }
+    if (t->failed) {
+        transaction_reset(&client->session);
+        reply_error(client->reply, ERROR_EXECABORT);
+        return EXEC_DONE;
+    }
+    members = arena_alloc(&ex->arena, (t->count + 1) * sizeof *members);
+    gate = exec_plan(ex, t, members, &locks);
+    if (gate && !exclusive)
+        return to_lane(ex, client, r, NULL, true);
+    c.exclusive = exclusive;
+    if (!exclusive && !lock_all(ks, &locks, &taken))
+        return busy(ex, client, r, taken);
+    tally_add(&tally_of(ex, r->command)->calls, 1);
+    tally_add(&ex->thread->commands, 1);
+    exec_members(ex, client, &c, t, members);
+    if (!exclusive)
+        unlock_all(ks, &locks);
+    return EXEC_DONE;
+}
+
+/* Runs a command whose keys are one partition: the common case. */
+static enum exec_status run_single(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    struct keyspace *ks = ex->shared->server->keyspace;
+    uint32_t partition = key_partition(&r->keys[0]);
+    struct partition *p = &ks->partitions[partition];
+    struct call c = make_call(ex, client, r);
+    struct lock_set locks;
+
+    if (!partition_try(p) && !partition_try_briefly(p))
+        return busy(ex, client, r, partition);
+    if (__builtin_expect(run_handler(ex, &c) == CALL_TO_LANE, 0)) {
+        locks.n = 1;
+        locks.at[0] = partition;
+        return to_lane(ex, client, r, &locks, false);
+    }
+    keyspace_release(ks, partition);
+    return EXEC_DONE;
+}
+
+static enum exec_status run_keys(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    struct keyspace *ks = ex->shared->server->keyspace;
+    struct lock_set locks = {0};
+    struct call c;
+    uint32_t taken;
+
+    for (unsigned i = 0; i < r->key_count; i++)
+        if (!lock_add(&locks, key_partition(&r->keys[i])))
+            return to_lane(ex, client, r, NULL, true);
+    qsort(locks.at, locks.n, sizeof locks.at[0], compare_partition);
+    if (!lock_all(ks, &locks, &taken))
+        return busy(ex, client, r, taken);
+    c = make_call(ex, client, r);
+    if (run_handler(ex, &c) == CALL_TO_LANE)
+        return to_lane(ex, client, r, &locks, false);
+    unlock_all(ks, &locks);
+    return EXEC_DONE;
+}
+
+/* By what the command needs. */
+static enum exec_status dispatch(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    struct call c;
+
+    switch (r->command->scope) {
+    case SCOPE_KEYS:
+        return r->key_count == 1 ? run_single(ex, client, r) : run_keys(ex, client, r);
+    case SCOPE_GATE:
+        return to_lane(ex, client, r, NULL, true);
+    default:
+        if (r->command->run == cmd_exec)
+            return run_exec(ex, client, r, false);
+        c = make_call(ex, client, r);
+        switch (run_handler(ex, &c)) {
+        case CALL_TO_LANE:
+            return to_lane(ex, client, r, NULL, false);
+        case CALL_BUSY:
+            return busy(ex, client, r, c.busy);
+        default:
+            return EXEC_DONE;
+        }
+    }
+}
+
+enum exec_status exec_run(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    enum exec_status status;
+
+    if (r->command && is_paused(ex->shared->server, client, r->command))
+        return EXEC_HELD;
+    if (__builtin_expect(check_refused(ex, client, r), 0))
+        return EXEC_DONE;
+    if (queued(client, r))
+        return EXEC_DONE;
+    status = dispatch(ex, client, r);
+    if (status == EXEC_DONE) {
+        client->failures = 0;
+        atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
+    }
+    return status;
+}
+
+/* With the gate closed. */
+static void run_exclusive(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    struct call c;
+
+    gate_close(&ex->shared->gate);
+    if (r->command->run == cmd_exec) {
+        run_exec(ex, client, r, true);
+    } else {
+        c = make_call(ex, client, r);
+        c.exclusive = c.in_lane = true;
+        run_handler(ex, &c);
+    }
+    gate_open(&ex->shared->gate);
+}
+
+/* Enters the gate, waiting for it to open: for threads that may wait. */
+static void enter_waiting(struct executor *ex)
+{
+    while (!gate_enter(&ex->shared->gate, ex->thread->index))
+        sched_yield();
+}
+
+static void run_job(struct executor *ex, void *arg)
+{
+    struct exec_job *job = arg;
+    struct exec_client *client = job->client;
+    struct exec_shared *sh = ex->shared;
+    struct handle h = client->handle;
+
+    if (job->exclusive) {
+        run_exclusive(ex, client, &job->request);
+    } else {
+        struct call c = make_call(ex, client, &job->request);
+        if (!job->locked)
+            enter_waiting(ex);
+        run_handler(ex, &c);
+        if (job->locked) {
+            unlock_all(sh->server->keyspace, &job->locks);
+            gate_job_end(&sh->gate);
+        } else {
+            gate_leave(&sh->gate, ex->thread->index);
+        }
+    }
+    arena_reset(&ex->arena);
+    mem_free(job->request.argv);
+    mem_free(job->request.keys);
+    mem_free(job);
+    client->job = NULL;
+    sh->lane_done(sh->arg, h);
+}
+
+void exec_submit(struct executor *ex, struct exec_client *client)
+{
+    lane_post(ex->shared->lane, run_job, client->job);
+}
+
+void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    struct keyspace *ks = ex->shared->server->keyspace;
+    struct lock_set locks = {0};
+    bool gate = false;
+    uint32_t taken;
+    struct call c;
+
+    if (check_refused(ex, client, r) || queued(client, r))
+        return;
+    for (unsigned i = 0; i < r->key_count && !gate; i++)
+        gate = !lock_add(&locks, key_partition(&r->keys[i]));
+    if (gate || r->command->scope == SCOPE_GATE || r->command->run == cmd_exec) {
+        run_exclusive(ex, client, r);
+        return;
+    }
+    qsort(locks.at, locks.n, sizeof locks.at[0], compare_partition);
+    c = make_call(ex, client, r);
+    c.in_lane = true;
+    if (r->command->scope == SCOPE_CONNECTION) {
+        run_handler(ex, &c);
+        return;
+    }
+    enter_waiting(ex);
+    while (!lock_all(ks, &locks, &taken))
+        sched_yield();
+    run_handler(ex, &c);
+    unlock_all(ks, &locks);
+    gate_leave(&ex->shared->gate, ex->thread->index);
+}

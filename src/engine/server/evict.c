@@ -1,0 +1,123 @@
+/*
+ * Eviction. A thread that wants to write tries partitions at random, looks at maxmemory-samples items of each, and
+ * removes the best by the policy. Partitions that are taken are passed by. The sum of what is in use is taken every
+ * CHECK_EVERY commands of a thread: the overshoot is what these few commands add.
+ */
+#include "engine/server/evict.h"
+
+#include "base/clock.h"
+#include "engine/store/watch.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/stats.h"
+#include "engine/store/access.h"
+#include "engine/store/keyspace.h"
+
+#define CHECK_EVERY 16
+#define TRIES_MAX 64    /* partitions tried for one victim */
+#define VICTIMS_MAX 256 /* evicted at once before the command is let through or refused */
+
+static int64_t get(const config_number *n)
+{
+    return atomic_load_explicit((config_number *)n, memory_order_relaxed);
+}
+
+bool evict_over_limit(struct server *s, struct thread *t)
+{
+    (void)t;
+    return server_stats_memory(s) > get(&s->config->maxmemory);
+}
+
+/* How gladly the policy sees this item go; -1: not at all. */
+static int64_t score(const struct server *s, struct thread *t, int64_t policy, const struct item *it, int64_t now)
+{
+    bool is_volatile = it->flags & ITEM_EXPIRES;
+
+    switch (policy) {
+    case POLICY_VOLATILE_LRU:
+        return is_volatile ? (int64_t)access_idle_seconds(it, now) : -1;
+    case POLICY_ALLKEYS_LRU:
+        return (int64_t)access_idle_seconds(it, now);
+    case POLICY_VOLATILE_LFU:
+        return is_volatile ? 255 - (int64_t)access_frequency(it, now, get(&s->config->lfu_decay_time)) : -1;
+    case POLICY_ALLKEYS_LFU:
+        return 255 - (int64_t)access_frequency(it, now, get(&s->config->lfu_decay_time));
+    case POLICY_VOLATILE_TTL:
+        return is_volatile ? INT64_MAX - item_expiry(it) : -1;
+    case POLICY_VOLATILE_RANDOM:
+        return is_volatile ? (int64_t)(random_next(&t->random) >> 1) : -1;
+    case POLICY_ALLKEYS_RANDOM:
+        return (int64_t)(random_next(&t->random) >> 1);
+    default:
+        return -1;
+    }
+}
+
+/* Evicts one item of that partition (held); false when none is eligible among the samples. */
+static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32_t partition)
+{
+    struct keyspace *ks = s->keyspace;
+    int64_t now = clock_wall_ms(), best = -1, policy = get(&s->config->maxmemory_policy);
+    struct item *victim = NULL;
+    struct place at;
+    struct key key;
+
+    for (int64_t i = get(&s->config->maxmemory_samples); i > 0; i--) {
+        struct item *it = db_random(db, t, partition);
+        int64_t points = it ? score(s, t, policy, it, now) : -1;
+        if (points > best) {
+            best = points;
+            victim = it;
+        }
+    }
+    if (!victim)
+        return false;
+    key = key_make(&ks->hash_key, item_key(victim));
+    if (!db_find(db, &key, &at))
+        return false;
+    watch_changed(&ks->partitions[partition], db, &key);
+    db_remove(db, t, &key, &at);
+    item_free(t, victim);
+    tally_add(&t->evicted, 1);
+    return true;
+}
+
+static bool evict_one(struct server *s, struct thread *t)
+{
+    struct keyspace *ks = s->keyspace;
+
+    for (unsigned i = 0; i < TRIES_MAX; i++) {
+        struct db *db = keyspace_db(ks, (unsigned)random_below(&t->random, ks->databases));
+        uint32_t from = (uint32_t)random_below(&t->random, PARTITIONS), partition;
+        bool done;
+        if (db_size(db) == 0)
+            continue;
+        partition = db_next_partition(db, (uint64_t)from << TABLE_POSITION_BITS);
+        if (partition == PARTITIONS)
+            partition = db_next_partition(db, 0);
+        if (partition == PARTITIONS || !partition_try(&ks->partitions[partition]))
+            continue;
+        done = evict_from(s, t, db, partition);
+        keyspace_release(ks, partition);
+        if (done)
+            return true;
+    }
+    return false;
+}
+
+bool evict_make_room(struct server *s, struct thread *t)
+{
+    if (t->credit > 0) {
+        t->credit--;
+        return true;
+    }
+    for (unsigned i = 0; i < VICTIMS_MAX; i++) {
+        if (!evict_over_limit(s, t)) {
+            t->credit = i == 0 ? CHECK_EVERY : 0;
+            return true;
+        }
+        if (get(&s->config->maxmemory_policy) == POLICY_NOEVICTION || !evict_one(s, t))
+            return false;
+    }
+    return true;
+}
