@@ -53,7 +53,7 @@ bool generic_expired(struct call *c, const struct item *it)
 {
     int64_t at = item_expiry(it);
 
-    return at >= 0 && call_now(c) > at;
+    return at >= 0 && at <= call_now(c);
 }
 
 void generic_help(struct call *c, const char *container, const char *const *lines, size_t n)

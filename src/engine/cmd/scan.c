@@ -69,7 +69,7 @@ static void names_filter(struct names *names, struct view pattern)
 
 static void names_reply(struct names *names, struct reply *r)
 {
-    const char *p = buf_head(&names->bytes);
+    const char *p = names->count > 0 ? buf_head(&names->bytes) : NULL;
 
     reply_array(r, names->count);
     for (size_t i = 0; i < names->count; i++) {
@@ -302,7 +302,7 @@ void cmd_randomkey(struct call *c)
         else if (choice.seen == 0)
             reply_null(c->reply);
         else
-            reply_bulk(c->reply, buf_view(&choice.name));
+            reply_bulk(c->reply, buf_live(&choice.name) > 0 ? buf_view(&choice.name) : VIEW(""));
     }
     buf_free(&choice.name);
 }

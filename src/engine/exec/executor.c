@@ -294,6 +294,42 @@ static bool queued(struct exec_client *client, const struct exec_request *r)
     return true;
 }
 
+#define COPY_MAX 65536 /* longest request whose bytes a job copies */
+
+/* Copies the argument array, and the bytes too unless there are many: those of an inline request are in the arena, and
+ * are few; others stay in the connection's input buffer, which is left alone meanwhile. */
+static void copy_arguments(struct exec_request *to, const struct exec_request *r)
+{
+    size_t bytes = 0;
+    char *p;
+
+    for (int i = 0; i < r->argc; i++)
+        bytes += r->argv[i].n;
+    to->argv = mem_alloc((size_t)r->argc * sizeof *r->argv + (bytes <= COPY_MAX ? bytes : 0));
+    memcpy(to->argv, r->argv, (size_t)r->argc * sizeof *r->argv);
+    p = (char *)(to->argv + r->argc);
+    for (int i = 0; i < r->argc && bytes <= COPY_MAX; i++) {
+        if (r->argv[i].n)
+            memcpy(p, r->argv[i].p, r->argv[i].n);
+        to->argv[i].p = p;
+        p += r->argv[i].n;
+    }
+}
+
+/* Points the copied keys at the copied arguments. */
+static void copy_keys(struct exec_request *to, const struct exec_request *r)
+{
+    if (r->key_count == 0)
+        return;
+    to->keys = mem_alloc(r->key_count * sizeof *r->keys);
+    for (unsigned k = 0, i = 0; k < r->key_count; k++) {
+        to->keys[k] = r->keys[k];
+        while (r->argv[i].p != r->keys[k].name.p || r->argv[i].n != r->keys[k].name.n)
+            i++;
+        to->keys[k].name = to->argv[i].p ? to->argv[i] : r->keys[k].name;
+    }
+}
+
 /* Makes the client's job out of what it tried to run. */
 static enum exec_status to_lane(struct executor *ex, struct exec_client *client, const struct exec_request *r,
                                 const struct lock_set *locks, bool exclusive)
@@ -303,12 +339,8 @@ static enum exec_status to_lane(struct executor *ex, struct exec_client *client,
     job->from = ex;
     job->client = client;
     job->request = *r;
-    job->request.argv = mem_alloc((size_t)r->argc * sizeof *r->argv);
-    memcpy(job->request.argv, r->argv, (size_t)r->argc * sizeof *r->argv);
-    if (r->key_count) {
-        job->request.keys = mem_alloc(r->key_count * sizeof *r->keys);
-        memcpy(job->request.keys, r->keys, r->key_count * sizeof *r->keys);
-    }
+    copy_arguments(&job->request, r);
+    copy_keys(&job->request, r);
     if (locks) {
         job->locks = *locks;
         job->locked = true;

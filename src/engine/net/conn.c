@@ -1,0 +1,415 @@
+/* Connections: reading, running batches, writing. A turn reads at most READ_MAX bytes and runs at most BATCH_MAX
+ * commands of one connection, so that a greedy one does not hold up its neighbours. */
+#include "engine/net/conn.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/cmd/transaction.h"
+#include "engine/net/worker.h"
+#include "engine/server/clients.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/stats.h"
+
+#define READ_MAX 65536
+#define READ_MIN 16384
+#define BATCH_MAX 64
+#define IOV_BATCH 64
+#define LOGIN_INPUT 16384
+#define LOGIN_OUTPUT 4096
+
+static struct server *server_of(struct worker *w)
+{
+    return w->ex.shared->server;
+}
+
+static int64_t setting(const config_number *n)
+{
+    return atomic_load_explicit((config_number *)n, memory_order_relaxed);
+}
+
+static void watch_events(struct worker *w, struct conn *c, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = c};
+
+    if (c->events == events)
+        return;
+    c->events = events;
+    epoll_ctl(w->epoll, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+/* What epoll should watch in the state that the connection is in now. */
+static void settle_events(struct worker *w, struct conn *c)
+{
+    uint32_t events = 0;
+
+    if (c->state == CONN_READY && !c->flushing && !c->peer_done)
+        events |= EPOLLIN;
+    if (c->state != CONN_LANE && resp_pending(&c->out) > 0)
+        events |= EPOLLOUT;
+    watch_events(w, c, events);
+}
+
+void conn_close(struct worker *w, struct conn *c)
+{
+    if (c->state == CONN_LANE) {
+        c->closing = true;
+        watch_events(w, c, 0);
+        return;
+    }
+    if (c->state == CONN_HELD)
+        w->held--;
+    epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
+    close(c->fd);
+    transaction_free(&c->client.session);
+    clients_remove(server_of(w)->clients, c->client.session.card);
+    resp_writer_free(&c->out);
+    buf_free(&c->in);
+    w->conns[c->slot] = NULL;
+    w->conn_used--;
+    atomic_fetch_sub(&w->load, 1);
+    mem_free(c);
+}
+
+static void show_buffers(struct conn *c)
+{
+    struct card *card = c->client.session.card;
+
+    atomic_store_explicit(&card->query_len, buf_live(&c->in), memory_order_relaxed);
+    atomic_store_explicit(&card->query_free, c->in.cap - c->in.len, memory_order_relaxed);
+    atomic_store_explicit(&card->out_mem, resp_pending(&c->out), memory_order_relaxed);
+    atomic_store_explicit(&card->total_mem, c->in.cap + c->out.buf.cap + c->out.shared_bytes + sizeof *c,
+                          memory_order_relaxed);
+}
+
+/* Sends what waits. False when the connection was closed. */
+static bool conn_flush(struct worker *w, struct conn *c)
+{
+    struct iovec iov[IOV_BATCH];
+    ssize_t n;
+
+    while (resp_pending(&c->out) > 0) {
+        int count = resp_gather(&c->out, iov, IOV_BATCH);
+        n = count == 1 ? send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) : writev(c->fd, iov, count);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n < 0) {
+            conn_close(w, c);
+            return false;
+        }
+        tally_add(&w->ex.thread->net_out, n);
+        resp_sent(&c->out, (size_t)n);
+    }
+    if (resp_pending(&c->out) == 0 && c->out.buf.cap > READ_MAX)
+        buf_free(&c->out.buf);
+    if (c->flushing && resp_pending(&c->out) == 0) {
+        conn_close(w, c);
+        return false;
+    }
+    return true;
+}
+
+/* Too much waits to be sent: the connection goes. */
+static bool over_output_limit(struct worker *w, struct conn *c)
+{
+    const struct config *cfg = server_of(w)->config;
+    int64_t pending = (int64_t)resp_pending(&c->out), hard = setting(&cfg->output_normal.hard);
+    int64_t soft = setting(&cfg->output_normal.soft), now;
+
+    if (c->client.session.admin)
+        return false;
+    if (!c->client.session.authenticated && pending > LOGIN_OUTPUT)
+        return true;
+    if (hard > 0 && pending > hard)
+        return true;
+    if (soft <= 0 || pending <= soft) {
+        c->soft_since_ms = 0;
+        return false;
+    }
+    now = clock_mono_us() / 1000;
+    if (c->soft_since_ms == 0)
+        c->soft_since_ms = now;
+    return now - c->soft_since_ms > 1000 * setting(&cfg->output_normal.soft_seconds);
+}
+
+static void protocol_error(struct conn *c, const char *text)
+{
+    reply_error_text(&c->out.base, text);
+    c->flushing = true;
+}
+
+/* CLIENT REPLY OFF and SKIP: takes back what a command wrote. */
+static void apply_reply_mode(struct conn *c, size_t mark, unsigned shares)
+{
+    struct session *s = &c->client.session;
+
+    switch (s->reply_mode) {
+    case SESSION_REPLY_ON:
+        return;
+    case SESSION_REPLY_SKIP_NEXT:
+        s->reply_mode = SESSION_REPLY_SKIP;
+        break;
+    case SESSION_REPLY_SKIP:
+        s->reply_mode = SESSION_REPLY_ON;
+        break;
+    default:
+        break;
+    }
+    resp_writer_cut(&c->out, mark, shares);
+}
+
+/* Parses up to BATCH_MAX requests; ends[i] is how much of the input the first i + 1 take. */
+static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_request *requests, size_t *ends,
+                            bool *is_bad, char *error)
+{
+    const struct config *cfg = server_of(w)->config;
+    struct resp_limits limits = {setting(&cfg->proto_max_bulk_len), INT32_MAX, c->client.session.authenticated};
+    size_t at = 0, live = buf_live(&c->in);
+    unsigned n = 0;
+
+    *is_bad = false;
+    while (n < BATCH_MAX && at < live) {
+        struct resp_request r = {0};
+        enum resp_parsed rc = resp_parse(buf_head(&c->in) + at, live - at, &limits, &w->ex.arena, &r);
+        if (rc == RESP_MORE) {
+            c->need = n == 0 ? r.need : 0;
+            break;
+        }
+        if (rc == RESP_BAD) {
+            *is_bad = n == 0; /* what came before is answered first */
+            memcpy(error, r.error, sizeof r.error);
+            break;
+        }
+        at += r.consumed;
+        if (r.argc == 0) {
+            if (n > 0)
+                ends[n - 1] = at;
+            else
+                buf_consume(&c->in, at), live -= at, at = 0;
+            continue;
+        }
+        exec_prepare(&w->ex, r.argv, r.argc, &requests[n]);
+        ends[n++] = at;
+        if (!limits.authenticated)
+            break; /* one command at a time until it has logged in */
+    }
+    return n;
+}
+
+static void prefetch_batch(struct worker *w, struct conn *c, const struct exec_request *requests, unsigned n)
+{
+    for (int stage = 0; stage < 3; stage++)
+        for (unsigned i = 0; i < n; i++)
+            exec_prefetch(&w->ex, &c->client, &requests[i], stage);
+}
+
+/* The command at the head of the input cannot go on now. */
+static void suspend(struct worker *w, struct conn *c, enum exec_status status)
+{
+    if (status == EXEC_PARKED) {
+        c->state = CONN_PARKED;
+    } else if (status == EXEC_HELD) {
+        c->state = CONN_HELD;
+        w->held++;
+    } else {
+        c->state = CONN_LANE;
+    }
+}
+
+/* Runs the batch. Returns how much of the input it took; *status tells why it stopped. */
+static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *requests, const size_t *ends,
+                        unsigned n, enum exec_status *status)
+{
+    struct exec_shared *sh = w->ex.shared;
+    unsigned thread = w->ex.thread->index, i = 0;
+
+    *status = EXEC_DONE;
+    if (!gate_enter(&sh->gate, thread)) {
+        *status = EXEC_HELD;
+        return 0;
+    }
+    while (i < n && !c->flushing) {
+        size_t mark = c->out.buf.len;
+        unsigned shares = c->out.share_count;
+        *status = exec_run(&w->ex, &c->client, &requests[i]);
+        if (*status == EXEC_AGAIN)
+            continue;
+        if (*status == EXEC_LANE)
+            c->lane_len = ends[i] - (i > 0 ? ends[i - 1] : 0);
+        if (*status != EXEC_DONE)
+            break;
+        if (__builtin_expect(c->client.session.reply_mode != SESSION_REPLY_ON, 0))
+            apply_reply_mode(c, mark, shares);
+        i++;
+        if (c->client.session.close_after_reply)
+            c->flushing = true;
+        if (i < n && gate_closing(&sh->gate)) {
+            *status = EXEC_HELD;
+            break;
+        }
+    }
+    gate_leave(&sh->gate, thread);
+    return i > 0 ? ends[i - 1] : 0;
+}
+
+/* Sends what is ready, then leaves session and writer to the slow lane. conn_close only marks it until it is back. */
+static void to_lane(struct worker *w, struct conn *c)
+{
+    conn_flush(w, c);
+    show_buffers(c);
+    settle_events(w, c);
+    c->lane_mark = c->out.buf.len;
+    c->lane_shares = c->out.share_count;
+    exec_submit(&w->ex, &c->client);
+}
+
+/* An empty input buffer serves the next one who reads. */
+static void give_input_back(struct worker *w, struct conn *c)
+{
+    if (buf_live(&c->in) > 0 || c->in.cap == 0)
+        return;
+    if (w->spare.cap == 0 && c->in.cap <= 2 * READ_MAX) {
+        w->spare = c->in;
+        buf_clear(&w->spare);
+        c->in = (struct buf){0};
+    } else {
+        buf_free(&c->in);
+    }
+}
+
+void conn_process(struct worker *w, struct conn *c)
+{
+    struct exec_request requests[BATCH_MAX];
+    size_t ends[BATCH_MAX], taken;
+    enum exec_status status = EXEC_DONE;
+    char error[80];
+    bool is_bad;
+
+    while (c->state == CONN_READY && !c->flushing && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need) {
+        unsigned n;
+        c->need = 0;
+        n = parse_batch(w, c, requests, ends, &is_bad, error);
+        if (n == 0) {
+            if (is_bad)
+                protocol_error(c, error);
+            arena_reset(&w->ex.arena);
+            break;
+        }
+        if (n > 1)
+            prefetch_batch(w, c, requests, n);
+        taken = run_batch(w, c, requests, ends, n, &status);
+        buf_consume(&c->in, taken);
+        if (status != EXEC_DONE)
+            suspend(w, c, status);
+        arena_reset(&w->ex.arena);
+        if (over_output_limit(w, c)) {
+            if (c->state == CONN_LANE) {
+                c->closing = true;
+                break;
+            }
+            conn_close(w, c);
+            return;
+        }
+    }
+    if (c->state == CONN_LANE) {
+        to_lane(w, c);
+        return;
+    }
+    if (c->peer_done && c->state == CONN_READY)
+        c->flushing = true;
+    if (!conn_flush(w, c))
+        return;
+    give_input_back(w, c);
+    show_buffers(c);
+    settle_events(w, c);
+}
+
+/* False when the input limit is passed. */
+static bool input_allowed(struct worker *w, struct conn *c)
+{
+    const struct config *cfg = server_of(w)->config;
+    int64_t limit = setting(&cfg->client_query_buffer_limit);
+    size_t queued = c->client.session.transaction ? c->client.session.transaction->bytes : 0;
+
+    if (!c->client.session.authenticated && buf_live(&c->in) > LOGIN_INPUT)
+        return false;
+    return (int64_t)(buf_live(&c->in) + queued) <= limit;
+}
+
+void conn_readable(struct worker *w, struct conn *c)
+{
+    size_t want = READ_MIN;
+    ssize_t n;
+
+    if (c->state != CONN_READY || c->flushing)
+        return;
+    if (c->in.cap == 0) {
+        c->in = w->spare;
+        w->spare = (struct buf){0};
+    }
+    if (c->in.off > 0)
+        buf_compact(&c->in);
+    if (c->need > buf_live(&c->in))
+        want = c->need - buf_live(&c->in);
+    want = want < READ_MIN ? READ_MIN : want > READ_MAX ? READ_MAX : want;
+    if (buf_try_reserve(&c->in, want) != 0) {
+        conn_close(w, c);
+        return;
+    }
+    n = recv(c->fd, c->in.p + c->in.len, c->in.cap - c->in.len < READ_MAX ? c->in.cap - c->in.len : READ_MAX, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < 0) {
+        conn_close(w, c);
+        return;
+    }
+    c->peer_done = n == 0;
+    c->in.len += (size_t)n;
+    tally_add(&w->ex.thread->net_in, n);
+    atomic_store_explicit(&c->client.session.card->last_active_ms, w->now_ms, memory_order_relaxed);
+    if (!input_allowed(w, c)) {
+        conn_close(w, c);
+        return;
+    }
+    conn_process(w, c);
+}
+
+void conn_writable(struct worker *w, struct conn *c)
+{
+    if (c->state == CONN_LANE || !conn_flush(w, c))
+        return;
+    settle_events(w, c);
+}
+
+void conn_lane_done(struct worker *w, struct conn *c)
+{
+    c->state = CONN_READY;
+    if (c->closing) {
+        conn_close(w, c);
+        return;
+    }
+    buf_consume(&c->in, c->lane_len);
+    apply_reply_mode(c, c->lane_mark, c->lane_shares);
+    if (c->client.session.close_after_reply)
+        c->flushing = true;
+    if (over_output_limit(w, c))
+        conn_close(w, c);
+    else
+        conn_process(w, c);
+}
+
+void conn_resume(struct worker *w, struct conn *c)
+{
+    if (c->state == CONN_HELD)
+        w->held--;
+    c->state = CONN_READY;
+    conn_process(w, c);
+}

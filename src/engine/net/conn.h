@@ -1,0 +1,56 @@
+/* One connection: buffers, parser state, session. Owned by its worker. */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "engine/exec/executor.h"
+#include "engine/proto/resp.h"
+
+enum conn_state {
+    CONN_READY,   /* reads and runs */
+    CONN_PARKED,  /* its next command waits for a partition */
+    CONN_HELD,    /* its next command waits for the gate, or for CLIENT PAUSE to end */
+    CONN_LANE,    /* the slow lane has its session and its writer */
+};
+
+struct conn {
+    int fd;
+    uint32_t slot;
+    uint8_t state;       /* enum conn_state */
+    bool closing;        /* close as soon as it is out of the slow lane */
+    bool flushing;       /* close when everything is sent */
+    bool peer_done;      /* the peer sends no more */
+    uint32_t events;     /* what epoll watches */
+    size_t need;         /* input bytes before parsing is worth it */
+    size_t lane_len;     /* input bytes of the command in the slow lane */
+    size_t lane_mark;    /* where its reply starts in the writer */
+    unsigned lane_shares;
+    int64_t accepted_ms; /* monotonic */
+    int64_t soft_since_ms; /* over the soft output limit since; 0: not */
+    struct buf in;
+    struct resp_writer out;
+    struct exec_client client;
+};
+
+struct worker;
+
+/* Events. Each may close and free the connection. */
+void conn_readable(struct worker *w, struct conn *c);
+void conn_writable(struct worker *w, struct conn *c);
+
+/* Its slow-lane job is over. */
+void conn_lane_done(struct worker *w, struct conn *c);
+
+/* What it waited for may have come. */
+void conn_resume(struct worker *w, struct conn *c);
+
+/* Runs what is in its input buffer. */
+void conn_process(struct worker *w, struct conn *c);
+
+/* Closes it, now or when it is out of the slow lane. */
+void conn_close(struct worker *w, struct conn *c);
+
+#endif
