@@ -81,33 +81,18 @@ static void set_resp(struct call *c, uint8_t resp)
     atomic_store_explicit(&c->session->card->resp, resp, memory_order_relaxed);
 }
 
-struct hello {
-    int64_t version; /* 0: as it is */
-    const struct view *auth; /* user and password, or NULL */
-    const struct view *name;
-};
-
-/* Reads the arguments; on failure replies and returns false. */
-static bool hello_arguments(struct call *c, struct hello *h)
+/* Carries out the options from argv[2] on, in their order; on failure replies and returns false. */
+static bool hello_options(struct call *c)
 {
-    *h = (struct hello){0};
-    if (c->argc > 1) {
-        if (!num_parse_int(c->argv[1], &h->version)) {
-            reply_error(c->reply, ERROR_HELLO_VERSION);
-            return false;
-        }
-        if (h->version < 2 || h->version > 3) {
-            reply_error(c->reply, ERROR_NOPROTO);
-            return false;
-        }
-    }
     for (int i = 2; i < c->argc; i++) {
         int more = c->argc - 1 - i;
         if (more >= 2 && call_arg_is(c, i, "AUTH")) {
-            h->auth = &c->argv[i + 1];
+            if (!authenticate(c, c->argv[i + 1], c->argv[i + 2]))
+                return false;
             i += 2;
         } else if (more >= 1 && call_arg_is(c, i, "SETNAME")) {
-            h->name = &c->argv[++i];
+            if (!client_set_name(c, c->argv[++i]))
+                return false;
         } else {
             reply_error(c->reply, ERROR_HELLO_OPTION, (int)c->argv[i].n, c->argv[i].p);
             return false;
@@ -119,18 +104,24 @@ static bool hello_arguments(struct call *c, struct hello *h)
 void cmd_hello(struct call *c)
 {
     struct reply *r = c->reply;
-    struct hello h;
+    int64_t version = 0;
 
-    if (!hello_arguments(c, &h) || (h.auth && !authenticate(c, h.auth[0], h.auth[1])))
+    if (c->argc > 1 && !num_parse_int(c->argv[1], &version)) {
+        reply_error(r, ERROR_HELLO_VERSION);
+        return;
+    }
+    if (c->argc > 1 && (version < 2 || version > 3)) {
+        reply_error(r, ERROR_NOPROTO);
+        return;
+    }
+    if (!hello_options(c))
         return;
     if (!c->session->authenticated) {
         reply_error(r, ERROR_HELLO_NOAUTH);
         return;
     }
-    if (h.name && !client_set_name(c, *h.name))
-        return;
-    if (h.version != 0)
-        set_resp(c, (uint8_t)h.version);
+    if (version != 0)
+        set_resp(c, (uint8_t)version);
     reply_map(r, 7);
     reply_bulk(r, VIEW("server"));
     reply_bulk(r, VIEW("redis"));

@@ -1,0 +1,459 @@
+/* larder-server: reads the configuration, wires the parts together, runs until it is told to stop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/cmd/command.h"
+#include "engine/exec/executor.h"
+#include "engine/exec/lane.h"
+#include "engine/net/admin.h"
+#include "engine/net/listeners.h"
+#include "engine/net/worker.h"
+#include "engine/server/clients.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
+#include "engine/server/stats.h"
+#include "engine/server/version.h"
+#include "engine/store/access.h"
+#include "engine/store/heap.h"
+#include "engine/store/keyspace.h"
+
+#define LANE_THREADS 4
+#define RESERVED_FDS 64
+
+/* Everything that main owns. */
+struct program {
+    struct server server;
+    struct exec_shared shared;
+    struct listeners listeners;
+    struct heap_shared *heap;
+    struct worker *workers;
+    struct worker **peers;
+    unsigned worker_count;
+    struct executor lane_executors[LANE_THREADS];
+    struct admin *admin;
+};
+
+static void post(struct program *p, uint32_t worker, struct message m)
+{
+    inbox_post(&p->workers[worker].inbox, m);
+}
+
+static void post_all(struct program *p, enum message_kind kind)
+{
+    for (unsigned i = 0; i < p->worker_count; i++)
+        post(p, i, (struct message){kind, -1, 0});
+}
+
+/* What the layers below call upwards. */
+static void on_wake(void *arg, struct handle h)
+{
+    post(arg, h.worker & 0xff, (struct message){MESSAGE_RESUME, (int)(h.worker >> 8), h.id});
+}
+
+static void on_lane_done(void *arg, struct handle h)
+{
+    post(arg, h.worker & 0xff, (struct message){MESSAGE_DONE, (int)(h.worker >> 8), h.id});
+}
+
+static void on_gate_opened(void *arg)
+{
+    post_all(arg, MESSAGE_HELD);
+}
+
+static void on_partition_free(void *arg, uint32_t partition)
+{
+    struct program *p = arg;
+
+    park_wake(&p->shared.park, partition);
+}
+
+static void on_kill(void *arg, struct card *card)
+{
+    struct program *p = arg;
+
+    if (!(atomic_load(&card->flags) & CARD_ADMIN))
+        post(p, card->worker, (struct message){MESSAGE_KILL, -1, card->id});
+}
+
+static void on_deferred(void *arg)
+{
+    struct program *p = arg;
+
+    if (p->shared.lane)
+        lane_kick(p->shared.lane);
+}
+
+static void reclaim_idle(struct executor *ex)
+{
+    (void)ex;
+    while (blob_reclaim())
+        ;
+}
+
+static void do_shutdown(void *arg)
+{
+    struct program *p = arg;
+
+    atomic_store(&p->server.stopping, true);
+    kill(getpid(), SIGTERM);
+}
+
+static const struct server_ops ops = {do_shutdown, on_gate_opened};
+
+/* CONFIG SET hooks. */
+static int rebind(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    if (listeners_open(&p->listeners, c, err, err_size) != 0)
+        return -1;
+    p->server.port = (unsigned)c->port;
+    post_all(p, MESSAGE_LISTEN);
+    return 0;
+}
+
+static int reallow(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    if (listeners_allow(&p->listeners, c, err, err_size) != 0)
+        return -1;
+    post_all(p, MESSAGE_RECHECK);
+    return 0;
+}
+
+static int reconfigure(void *arg, struct config *c, char *err, size_t err_size)
+{
+    int64_t policy = c->maxmemory_policy;
+
+    (void)arg;
+    (void)err;
+    (void)err_size;
+    access_configure(policy == POLICY_ALLKEYS_LFU || policy == POLICY_VOLATILE_LFU, c->lfu_log_factor,
+                     c->lfu_decay_time);
+    access_tick(clock_wall_ms());
+    log_set_level((enum log_level)c->loglevel);
+    return 0;
+}
+
+/* Processors that this process may use: its affinity, cut by the cgroup's quota. */
+static unsigned processors(void)
+{
+    cpu_set_t set;
+    long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1, quota, period;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+
+    if (f) {
+        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && period > 0 && quota > 0 && (quota + period - 1) / period < n)
+            n = (quota + period - 1) / period;
+        fclose(f);
+    }
+    return n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
+}
+
+static struct thread *thread_new(struct program *p)
+{
+    struct server *s = &p->server;
+    struct thread *t = mem_zalloc(sizeof *t);
+
+    t->index = s->thread_count++;
+    t->heap = heap_new(p->heap);
+    random_seed(&t->random);
+    keyspace_attach(s->keyspace, t);
+    s->threads[t->index] = t;
+    s->command_tallies[t->index] = mem_zalloc(command_count * sizeof(struct command_tally));
+    return t;
+}
+
+/* maxclients within what the kernel allows. */
+static void raise_files(struct config *c)
+{
+    struct rlimit lim;
+    rlim_t want = (rlim_t)c->maxclients + RESERVED_FDS;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
+        return;
+    lim.rlim_cur = lim.rlim_max < want ? lim.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &lim);
+    if (lim.rlim_cur < want) {
+        c->maxclients = (int64_t)lim.rlim_cur - RESERVED_FDS;
+        log_warning("maxclients reduced to %lld: the limit on open files is %llu", (long long)c->maxclients,
+                    (unsigned long long)lim.rlim_cur);
+    }
+}
+
+static void hex_id(char out[41])
+{
+    unsigned char bytes[20];
+
+    random_bytes(bytes, sizeof bytes);
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void build(struct program *p, struct config *c)
+{
+    struct server *s = &p->server;
+    struct executor *lanes[LANE_THREADS];
+
+    s->config = c;
+    s->ops = &ops;
+    s->ops_arg = p;
+    hex_id(s->run_id);
+    hex_id(s->repl_id);
+    s->start_wall_ms = clock_wall_ms();
+    s->start_mono_us = clock_mono_us();
+    s->last_save_wall_s = s->start_wall_ms / 1000;
+    s->port = (unsigned)c->port;
+    s->active_expire = true;
+    p->heap = heap_shared_new();
+    s->keyspace = keyspace_new((unsigned)c->databases);
+    s->keyspace->wake = on_partition_free;
+    s->keyspace->wake_arg = p;
+    s->clients = clients_new(on_kill, p);
+    p->shared.server = s;
+    p->shared.lane_done = on_lane_done;
+    p->shared.arg = p;
+    park_init(&p->shared.park, on_wake, p);
+    gate_init(&p->shared.gate, &s->keyspace->exclusive, on_gate_opened, p);
+    p->worker_count = s->worker_count = c->threads > 0 ? (unsigned)c->threads : processors();
+    p->workers = mem_zalloc(p->worker_count * sizeof *p->workers);
+    p->peers = mem_alloc(p->worker_count * sizeof *p->peers);
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        struct worker *w = &p->workers[i];
+        struct thread *t = thread_new(p);
+        p->peers[i] = w;
+        w->peers = p->peers;
+        w->peer_count = p->worker_count;
+        w->tally = s->worker_tallies[t->index] = mem_zalloc(sizeof *w->tally);
+        worker_init(w, &p->shared, t, i, &p->listeners);
+    }
+    for (unsigned i = 0; i < LANE_THREADS; i++) {
+        p->lane_executors[i] = (struct executor){.shared = &p->shared, .thread = thread_new(p), .is_lane = true};
+        lanes[i] = &p->lane_executors[i];
+    }
+    server_stats_init(s, command_count);
+    p->shared.lane = lane_start(LANE_THREADS, lanes, reclaim_idle);
+    blob_on_deferred(on_deferred, p);
+    config_on_change(c, "bind", rebind, p);
+    config_on_change(c, "port", rebind, p);
+    config_on_change(c, "allow-from", reallow, p);
+    config_on_change(c, "maxmemory-policy", reconfigure, p);
+    config_on_change(c, "lfu-log-factor", reconfigure, p);
+    config_on_change(c, "lfu-decay-time", reconfigure, p);
+    config_on_change(c, "loglevel", reconfigure, p);
+}
+
+static int fail(const char *text)
+{
+    fprintf(stderr, "%s\n", text);
+    log_warning("%s", text);
+    return 1;
+}
+
+static void usage(FILE *to)
+{
+    fputs("Usage: larder-server [FILE | -] [--DIRECTIVE VALUE ...]\n"
+          "       larder-server -v | --version\n"
+          "       larder-server -h | --help\n\n"
+          "FILE is in redis.conf syntax; - reads it from standard input. Besides Redis's directives:\n"
+          "  --threads N            worker threads; 0 takes the processors that the process may use\n"
+          "  --allow-from CIDR ...  who may connect; nothing means everybody\n"
+          "  --admin-socket PATH    a unix socket that no limit or password applies to\n"
+          "docs/configuration.md has every directive.\n",
+          to);
+}
+
+static int read_config(struct config *c, int argc, char **argv, char *err, size_t err_size)
+{
+    int first = 1;
+
+    if (argc > 1 && (strcmp(argv[1], "-") == 0 || argv[1][0] != '-')) {
+        if (config_load_file(c, argv[1], err, err_size) != 0)
+            return -1;
+        first = 2;
+    }
+    if (config_load_args(c, argc, argv, first, err, err_size) != 0)
+        return -1;
+    return config_finish(c, err, err_size);
+}
+
+/* The parent leaves; the child goes on in a session of its own. */
+static int become_daemon(void)
+{
+    int null;
+
+    switch (fork()) {
+    case -1:
+        return -1;
+    case 0:
+        break;
+    default:
+        _exit(0);
+    }
+    setsid();
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, 0);
+        dup2(null, 1);
+        dup2(null, 2);
+        close(null);
+    }
+    return 0;
+}
+
+static void write_pidfile(const char *path)
+{
+    FILE *f = fopen(path, "we");
+
+    if (!f) {
+        log_warning("Failed to write PID file: %s: %s", path, strerror(errno));
+        return;
+    }
+    fprintf(f, "%d\n", (int)getpid());
+    fclose(f);
+}
+
+/* Tells the supervisor that asked to be told (sd_notify's protocol: a datagram to $NOTIFY_SOCKET). */
+static void notify_supervisor(const struct config *c, const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (c->supervised == SUPERVISED_UPSTART || (c->supervised == SUPERVISED_AUTO && getenv("UPSTART_JOB"))) {
+        raise(SIGSTOP);
+        return;
+    }
+    if (c->supervised == SUPERVISED_NO || !path || strlen(path) >= sizeof sa.sun_path)
+        return;
+    memcpy(sa.sun_path, path, strlen(path) + 1);
+    if (sa.sun_path[0] == '@')
+        sa.sun_path[0] = '\0';
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+    close(fd);
+}
+
+/* Runs until a signal asks it to stop. */
+static void serve(struct program *p)
+{
+    struct config *c = p->server.config;
+    sigset_t wanted;
+    int sig;
+
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    for (unsigned i = 0; i < p->worker_count; i++)
+        pthread_create(&p->workers[i].thread, NULL, worker_run, &p->workers[i]);
+    log_notice("Server initialized");
+    log_notice("Ready to accept connections");
+    notify_supervisor(c, "READY=1\n");
+    while (sigwait(&wanted, &sig) != 0)
+        ;
+    log_warning("%s, shutting down", atomic_load(&p->server.stopping) ? "User requested shutdown"
+                                     : sig == SIGTERM                 ? "Received SIGTERM"
+                                                                      : "Received SIGINT");
+    notify_supervisor(c, "STOPPING=1\n");
+}
+
+static void stop(struct program *p)
+{
+    struct config *c = p->server.config;
+
+    lane_stop(p->shared.lane);
+    p->shared.lane = NULL;
+    admin_stop(p->admin);
+    post_all(p, MESSAGE_STOP);
+    for (unsigned i = 0; i < p->worker_count; i++)
+        pthread_join(p->workers[i].thread, NULL);
+    listeners_close(&p->listeners, c);
+    if (c->pidfile[0])
+        unlink(c->pidfile);
+    for (unsigned i = 0; i < p->worker_count; i++)
+        worker_free(&p->workers[i]);
+    keyspace_free(p->server.keyspace, p->server.threads[0]);
+    while (blob_reclaim())
+        ;
+    log_warning("Larder is now ready to exit, bye bye...");
+}
+
+static int start(struct program *p, struct config *c)
+{
+    char err[1024] = "";
+    sigset_t blocked;
+
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    clock_calibrate();
+    reconfigure(NULL, c, err, sizeof err);
+    listeners_init(&p->listeners);
+    if (listeners_allow(&p->listeners, c, err, sizeof err) != 0 ||
+        listeners_open(&p->listeners, c, err, sizeof err) != 0)
+        return fail(err);
+    build(p, c);
+    if (c->admin_socket[0] && !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), err, sizeof err)))
+        return fail(err);
+    if (c->pidfile[0] || c->daemonize)
+        write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
+    p->server.memory_startup = server_stats_memory(&p->server);
+    serve(p);
+    stop(p);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program;
+    struct config *c = config_new();
+    char err[4096];
+
+    if (argc == 2 && (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0)) {
+        printf("Larder server v=%s\n", SERVER_VERSION);
+        return 0;
+    }
+    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
+        usage(stdout);
+        return 0;
+    }
+    if (read_config(c, argc, argv, err, sizeof err) != 0) {
+        fprintf(stderr, "%s\n", err);
+        return 1;
+    }
+    program.server.executable = realpath("/proc/self/exe", NULL);
+    program.server.config_file = mem_strndup(config_path(c), strlen(config_path(c)));
+    if (chdir(c->dir) != 0)
+        return fail("Can't chdir to the directory of `dir`");
+    if (log_open(c->logfile) != 0)
+        return fail("Can't open the log file");
+    if (c->daemonize && become_daemon() != 0)
+        return fail("Can't fork to become a daemon");
+    if (c->syslog_enabled)
+        log_set_syslog(c->syslog_ident, (int)c->syslog_facility);
+    raise_files(c);
+    log_notice("Larder %s, PID: %d", SERVER_VERSION, (int)getpid());
+    config_log_ignored(c);
+    return start(&program, c);
+}
