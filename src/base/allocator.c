@@ -22,8 +22,8 @@ bool allocator_stats(struct allocator_stats *out)
 
     if (mallctl("epoch", &epoch, &n, &epoch, n) != 0)
         return false;
-    *out = (struct allocator_stats){read_size("stats.allocated"), read_size("stats.active"),
-                                    read_size("stats.resident")};
+    *out =
+        (struct allocator_stats){read_size("stats.allocated"), read_size("stats.active"), read_size("stats.resident")};
     return out->allocated > 0;
 }
 

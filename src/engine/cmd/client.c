@@ -181,9 +181,7 @@ static bool kill_option(struct call *c, int i, struct clients_filter *f, bool *s
         bool id = call_arg_is(c, i, "ID");
         bool valid = num_parse_int(value, &n);
         if (!valid || n < 1) {
-            reply_error(c->reply, id      ? ERROR_CLIENT_ID_POSITIVE
-                                  : valid ? ERROR_CLIENT_AGE_POSITIVE
-                                          : ERROR_CLIENT_AGE);
+            reply_error(c->reply, id ? ERROR_CLIENT_ID_POSITIVE : valid ? ERROR_CLIENT_AGE_POSITIVE : ERROR_CLIENT_AGE);
             return false;
         }
         if (id)

@@ -26,7 +26,7 @@
 #define WORK_OF_LANE 1000000 /* microseconds that no worker grants */
 #define SLEEP_STEP_US 50000  /* a sleeper looks this often whether the server stops */
 #define REPORT_US 5000
-#define NAME_SHOWN 128       /* bytes of an unknown subcommand that the error shows */
+#define NAME_SHOWN 128 /* bytes of an unknown subcommand that the error shows */
 
 /* ---- SLEEP, SET-ACTIVE-EXPIRE ---- */
 

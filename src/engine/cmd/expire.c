@@ -11,7 +11,8 @@ static bool conditions(struct call *c, unsigned *out)
     static const struct {
         struct view word;
         enum condition flag;
-    } words[] = {{{LIT("NX")}, ONLY_NONE}, {{LIT("XX")}, ONLY_SOME}, {{LIT("GT")}, ONLY_LATER}, {{LIT("LT")}, ONLY_SOONER}};
+    } words[] = {
+        {{LIT("NX")}, ONLY_NONE}, {{LIT("XX")}, ONLY_SOME}, {{LIT("GT")}, ONLY_LATER}, {{LIT("LT")}, ONLY_SOONER}};
 
     *out = 0;
     for (int i = 3; i < c->argc; i++) {

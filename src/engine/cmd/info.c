@@ -366,7 +366,8 @@ static void info_commandstats(struct facts *f)
         if (n.calls == 0 && n.rejected == 0 && n.failed == 0)
             continue;
         us = (int64_t)clock_ticks_us((uint64_t)n.ticks);
-        buf_printf(f->out, "cmdstat_%s:calls=%lld,usec=%lld,usec_per_call=%.2f,rejected_calls=%lld,failed_calls=%lld\r\n",
+        buf_printf(f->out,
+                   "cmdstat_%s:calls=%lld,usec=%lld,usec_per_call=%.2f,rejected_calls=%lld,failed_calls=%lld\r\n",
                    command_by_id[id]->name, (long long)n.calls, (long long)us, ratio((double)us, (double)n.calls),
                    (long long)n.rejected, (long long)n.failed);
     }

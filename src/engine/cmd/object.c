@@ -46,8 +46,9 @@ void cmd_object_freq(struct call *c)
         reply_error(c->reply, ERROR_LFU_OFF);
         return;
     }
-    reply_integer(c->reply, access_frequency(it, call_now(c), atomic_load_explicit(&c->server->config->lfu_decay_time,
-                                                                                   memory_order_relaxed)));
+    reply_integer(c->reply,
+                  access_frequency(it, call_now(c),
+                                   atomic_load_explicit(&c->server->config->lfu_decay_time, memory_order_relaxed)));
 }
 
 void cmd_object_idletime(struct call *c)
@@ -78,16 +79,11 @@ void cmd_object_refcount(struct call *c)
 void cmd_object_help(struct call *c)
 {
     static const char *const lines[] = {
-        "ENCODING <key>",
-        "    Name the representation of the key's value.",
-        "FREQ <key>",
-        "    Answer the access counter of the key, which grows with the logarithm of its use.",
-        "IDLETIME <key>",
-        "    Answer the seconds since the key was last read or written.",
-        "REFCOUNT <key>",
-        "    Answer the number of references to the key's value.",
-        "HELP",
-        "    Print this help.",
+        "ENCODING <key>", "    Name the representation of the key's value.",
+        "FREQ <key>",     "    Answer the access counter of the key, which grows with the logarithm of its use.",
+        "IDLETIME <key>", "    Answer the seconds since the key was last read or written.",
+        "REFCOUNT <key>", "    Answer the number of references to the key's value.",
+        "HELP",           "    Print this help.",
     };
 
     GENERIC_HELP(c, "OBJECT", lines);

@@ -34,9 +34,9 @@ struct names {
     struct buf bytes; /* each a size_t and the name */
     size_t count;
     uint64_t visited;
-    bool filtered;    /* pattern applies */
+    bool filtered; /* pattern applies */
     struct view pattern;
-    bool typed;       /* type applies */
+    bool typed; /* type applies */
     struct view type;
     bool no_memory;
 };

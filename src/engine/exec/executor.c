@@ -280,9 +280,13 @@ static bool queued(struct exec_client *client, const struct exec_request *r)
     struct transaction *t = client->session.transaction;
     command_fn *run = r->command->run;
 
-    if (!t || !t->active || run == cmd_exec || run == cmd_discard || run == cmd_multi || run == cmd_watch ||
-        run == cmd_quit || run == cmd_reset)
+    if (!t || !t->active || run == cmd_exec || run == cmd_discard || run == cmd_multi || run == cmd_quit ||
+        run == cmd_reset)
         return false;
+    if (run == cmd_watch) { /* refused, but the transaction goes on */
+        reply_error(client->reply, ERROR_WATCH_IN_MULTI);
+        return true;
+    }
     if (r->command->flags & COMMAND_NO_MULTI) {
         reply_error(client->reply, ERROR_NOT_IN_MULTI);
         t->failed = true;

@@ -26,7 +26,6 @@
 #define ACCEPTS_MAX 64
 #define TICK_MS 100
 #define STEP_US 100
-#define LOGIN_DEADLINE_MS 30000
 #define RECLAIM_BLOCKS 256
 
 static struct server *server_of(struct worker *w)
@@ -255,13 +254,13 @@ static void retry_held(struct worker *w, struct conn *c)
 static void check_idle(struct worker *w, struct conn *c)
 {
     const struct config *cfg = server_of(w)->config;
-    int64_t timeout = 1000 * cfg->timeout, now = clock_mono_us() / 1000;
+    int64_t timeout = 1000 * cfg->timeout, login = 1000 * cfg->login_timeout, now = clock_mono_us() / 1000;
     int64_t idle = w->now_ms - atomic_load_explicit(&c->client.session.card->last_active_ms, memory_order_relaxed);
 
     if (c->state != CONN_READY)
         return;
     if ((timeout > 0 && idle > timeout) ||
-        (!c->client.session.authenticated && now - c->accepted_ms > LOGIN_DEADLINE_MS))
+        (login > 0 && !c->client.session.authenticated && now - c->accepted_ms > login))
         conn_close(w, c);
 }
 

@@ -304,7 +304,8 @@ static void append_flags(struct buf *out, uint32_t flags)
 void card_describe(struct card *card, struct buf *out)
 {
     int64_t now = clock_wall_ms();
-    int64_t idle = now - atomic_load_explicit(&card->last_active_ms, memory_order_relaxed), age = now - card->created_ms;
+    int64_t idle = now - atomic_load_explicit(&card->last_active_ms, memory_order_relaxed),
+            age = now - card->created_ms;
     const char *command = atomic_load_explicit(&card->last_command, memory_order_relaxed);
     uint64_t out_len = get(&card->out_len), list = atomic_load_explicit(&card->reply_list_len, memory_order_relaxed);
 

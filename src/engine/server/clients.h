@@ -14,31 +14,31 @@
 #include "base/buf.h"
 #include "base/view.h"
 
-enum card_flag { /* letters of CLIENT LIST's flags */
-    CARD_MULTI = 1 << 0,     /* x */
-    CARD_DIRTY_EXEC = 1 << 1, /* d */
-    CARD_BLOCKED = 1 << 2,   /* b */
-    CARD_UNIX = 1 << 3,      /* U */
-    CARD_CLOSE_AFTER = 1 << 4, /* c */
-    CARD_NO_EVICT = 1 << 5,  /* e */
-    CARD_NO_TOUCH = 1 << 6,  /* T */
-    CARD_READONLY = 1 << 7,  /* r */
-    CARD_ADMIN = 1 << 8,     /* not in the registry's lists: the admin socket's */
+enum card_flag {                            /* letters of CLIENT LIST's flags */
+                 CARD_MULTI = 1 << 0,       /* x */
+                 CARD_DIRTY_EXEC = 1 << 1,  /* d */
+                 CARD_BLOCKED = 1 << 2,     /* b */
+                 CARD_UNIX = 1 << 3,        /* U */
+                 CARD_CLOSE_AFTER = 1 << 4, /* c */
+                 CARD_NO_EVICT = 1 << 5,    /* e */
+                 CARD_NO_TOUCH = 1 << 6,    /* T */
+                 CARD_READONLY = 1 << 7,    /* r */
+                 CARD_ADMIN = 1 << 8,       /* not in the registry's lists: the admin socket's */
 };
 
 struct card {
     uint64_t id;
     int fd;
-    unsigned worker;          /* thread index of the owner */
-    char addr[128], laddr[128]; /* "ip:port" or "path:0", set at accept */
-    int64_t created_ms;       /* wall clock */
-    pthread_mutex_t lock;     /* name, lib_name, lib_ver, user */
+    unsigned worker;                        /* thread index of the owner */
+    char addr[128], laddr[128];             /* "ip:port" or "path:0", set at accept */
+    int64_t created_ms;                     /* wall clock */
+    pthread_mutex_t lock;                   /* name, lib_name, lib_ver, user */
     char *name, *lib_name, *lib_ver, *user; /* NULL reads as empty; user "default" */
     _Atomic uint32_t flags, db, resp;
     _Atomic int64_t last_active_ms; /* wall clock */
     _Atomic uint64_t query_len, query_free, argv_mem, multi_mem, out_len, out_mem, total_mem;
-    _Atomic int32_t multi;     /* queued commands, -1 outside MULTI */
-    _Atomic int32_t watch;     /* watched keys */
+    _Atomic int32_t multi; /* queued commands, -1 outside MULTI */
+    _Atomic int32_t watch; /* watched keys */
     _Atomic uint32_t reply_buf_size, reply_buf_pos, reply_list_len;
     _Atomic(const char *) last_command; /* a command table name, or NULL */
     _Atomic bool killed;

@@ -150,6 +150,7 @@ static const struct config_row rows[] = {
     STRING("unixsocket", NULL, FIXED, F(unixsocket), "", config_rule_socket),
     NUMBER("unixsocketperm", NULL, FIXED, F(unixsocketperm), 0, 0777, 0, UNIT_OCTAL),
     INT("timeout", NULL, 0, F(timeout), 0, INT_MAX, 0),
+    INT("login-timeout", NULL, 0, F(login_timeout), 0, INT_MAX, 30),
     INT("tcp-keepalive", NULL, 0, F(tcp_keepalive), 0, INT_MAX, 300),
     INT("maxclients", NULL, 0, F(maxclients), 1, UINT_MAX, 10000),
     INT("socket-mark-id", NULL, FIXED, NONE, 0, UINT_MAX, 0),

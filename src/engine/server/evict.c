@@ -82,25 +82,53 @@ static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32
     return true;
 }
 
+/* The next partition from `from` on, round the end, that holds something the policy may evict; PARTITIONS for none. */
+static uint32_t next_candidate(struct keyspace *ks, const struct db *db, uint32_t from, bool only_volatile)
+{
+    uint32_t partition = from;
+
+    for (uint32_t seen = 0; seen < PARTITIONS; seen++, partition++) {
+        uint32_t next = db_next_partition(db, (uint64_t)(partition % PARTITIONS) << TABLE_POSITION_BITS);
+        if (next == PARTITIONS)
+            next = db_next_partition(db, 0);
+        if (next == PARTITIONS || !only_volatile ||
+            atomic_load_explicit(&ks->deadlines[next], memory_order_relaxed) != DEADLINE_NONE)
+            return next;
+        partition = next;
+    }
+    return PARTITIONS;
+}
+
+static bool is_volatile_policy(int64_t policy)
+{
+    return policy == POLICY_VOLATILE_LRU || policy == POLICY_VOLATILE_LFU || policy == POLICY_VOLATILE_RANDOM ||
+           policy == POLICY_VOLATILE_TTL;
+}
+
+/* Evicts one item of some database, the first to be asked chosen at random. */
 static bool evict_one(struct server *s, struct thread *t)
 {
     struct keyspace *ks = s->keyspace;
+    bool only_volatile = is_volatile_policy(get(&s->config->maxmemory_policy));
+    unsigned first = (unsigned)random_below(&t->random, ks->databases);
 
-    for (unsigned i = 0; i < TRIES_MAX; i++) {
-        struct db *db = keyspace_db(ks, (unsigned)random_below(&t->random, ks->databases));
-        uint32_t from = (uint32_t)random_below(&t->random, PARTITIONS), partition;
-        bool done;
-        if (db_size(db) == 0)
+    for (unsigned d = 0; d < ks->databases; d++) {
+        struct db *db = keyspace_db(ks, (first + d) % ks->databases);
+        uint32_t partition = (uint32_t)random_below(&t->random, PARTITIONS);
+        if ((only_volatile ? db_expires(db) : db_size(db)) == 0)
             continue;
-        partition = db_next_partition(db, (uint64_t)from << TABLE_POSITION_BITS);
-        if (partition == PARTITIONS)
-            partition = db_next_partition(db, 0);
-        if (partition == PARTITIONS || !partition_try(&ks->partitions[partition]))
-            continue;
-        done = evict_from(s, t, db, partition);
-        keyspace_release(ks, partition);
-        if (done)
-            return true;
+        for (unsigned i = 0; i < TRIES_MAX; i++, partition++) {
+            bool done;
+            partition = next_candidate(ks, db, partition % PARTITIONS, only_volatile);
+            if (partition == PARTITIONS)
+                break;
+            if (!partition_try(&ks->partitions[partition]))
+                continue;
+            done = evict_from(s, t, db, partition);
+            keyspace_release(ks, partition);
+            if (done)
+                return true;
+        }
     }
     return false;
 }
