@@ -12,6 +12,7 @@ def test_kill_by_id_address_and_type(shared):
         for words in (lambda one: ["ID", one.do("CLIENT", "ID")],
                       lambda one: ["ADDR", "%s:%d" % one.sock.getsockname()]):
             victim = shared.connect()
+            victim.do("PING")  # a worker has it now
             assert killer.do("CLIENT", "KILL", *words(victim)) == 1
             assert victim.until_close() == b""
         victim = shared.connect()

@@ -2,8 +2,6 @@
  * DEBUG: for tests and for the search for faults; off unless enable-debug-command allows it. What takes time runs in the
  * slow lane, where a sleep holds up nobody but the one who asked for it.
  */
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

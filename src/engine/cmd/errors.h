@@ -70,6 +70,8 @@
     X(ERROR_SUBCOMMAND_SYNTAX, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.")         \
     X(ERROR_TEXT, "%s")                                                                                                \
     X(ERROR_EXECABORT, "EXECABORT Transaction discarded because of previous errors.")                                  \
+    X(ERROR_EXECABORT_ARITY,                                                                                           \
+      "EXECABORT Transaction discarded because of: wrong number of arguments for '%s' command")                        \
     X(ERROR_NOAUTH, "NOAUTH Authentication required.")                                                                 \
     X(ERROR_HELLO_NOAUTH,                                                                                              \
       "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "            \

@@ -25,7 +25,6 @@
 
 /* What several sections need, read once. */
 struct facts {
-    struct call *call;
     struct server *server;
     struct buf *out;
     struct server_sums sums;
@@ -164,28 +163,36 @@ static int64_t resident_bytes(void)
     return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
-/* What the allocator, the store's pages and memory maps hold together. */
-static void info_allocator(struct facts *f, int64_t used, int64_t rss)
+/* What the allocator, the store's pages and memory maps hold together; all 0 when the allocator does not tell. */
+static struct allocator_stats allocator_facts(const struct facts *f)
 {
     struct allocator_stats a;
-    int64_t maps, active, resident;
+    uint64_t used = (uint64_t)mem_used(), others;
 
     if (!allocator_stats(&a))
-        return;
-    maps = mem_used() > (int64_t)a.allocated ? mem_used() - (int64_t)a.allocated : 0;
-    active = (int64_t)(a.active + f->heap.resident) + maps;
-    resident = (int64_t)(a.resident + f->heap.resident) + maps;
-    field(f, "allocator_frag_ratio", "%.2f", ratio((double)active, (double)used));
-    field_int(f, "allocator_frag_bytes", active - used);
-    field(f, "allocator_rss_ratio", "%.2f", ratio((double)resident, (double)active));
-    field_int(f, "allocator_rss_bytes", resident - active);
-    field(f, "rss_overhead_ratio", "%.2f", ratio((double)rss, (double)resident));
-    field_int(f, "rss_overhead_bytes", rss - resident);
+        return (struct allocator_stats){0};
+    others = f->heap.resident + (used > a.allocated ? used - a.allocated : 0);
+    return (struct allocator_stats){(uint64_t)server_stats_memory(f->server), a.active + others, a.resident + others};
+}
+
+static void info_fragmentation(struct facts *f, const struct allocator_stats *a, int64_t used, int64_t rss)
+{
+    if (a->allocated > 0) {
+        field(f, "allocator_frag_ratio", "%.2f", ratio((double)a->active, (double)a->allocated));
+        field_int(f, "allocator_frag_bytes", (int64_t)(a->active - a->allocated));
+        field(f, "allocator_rss_ratio", "%.2f", ratio((double)a->resident, (double)a->active));
+        field_int(f, "allocator_rss_bytes", (int64_t)(a->resident - a->active));
+        field(f, "rss_overhead_ratio", "%.2f", ratio((double)rss, (double)a->resident));
+        field_int(f, "rss_overhead_bytes", rss - (int64_t)a->resident);
+    }
+    field(f, "mem_fragmentation_ratio", "%.2f", ratio((double)rss, (double)used));
+    field_int(f, "mem_fragmentation_bytes", rss - used);
 }
 
 static void info_memory(struct facts *f)
 {
     struct server *s = f->server;
+    struct allocator_stats allocator = allocator_facts(f);
     struct clients_sums clients;
     int64_t used = server_stats_memory(s), peak = atomic_load_explicit(&s->memory_peak, memory_order_relaxed);
     int64_t rss = resident_bytes(), total = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
@@ -207,21 +214,24 @@ static void info_memory(struct facts *f)
     field_int(f, "used_memory_startup", s->memory_startup);
     field_int(f, "used_memory_dataset", dataset);
     field(f, "used_memory_dataset_perc", "%.2f%%", 100 * ratio((double)dataset, (double)(used - s->memory_startup)));
+    if (allocator.allocated > 0) {
+        field_int(f, "allocator_allocated", (int64_t)allocator.allocated);
+        field_int(f, "allocator_active", (int64_t)allocator.active);
+        field_int(f, "allocator_resident", (int64_t)allocator.resident);
+    }
     field_int(f, "total_system_memory", total);
     field_human(f, "total_system_memory_human", total);
     field(f, "used_memory_lua", "0");
     field(f, "used_memory_lua_human", "0B");
-    field(f, "used_memory_scripts", "0");
-    field(f, "used_memory_scripts_human", "0B");
     field(f, "number_of_cached_scripts", "0");
     field(f, "number_of_functions", "0");
     field(f, "number_of_libraries", "0");
+    field(f, "used_memory_scripts", "0");
+    field(f, "used_memory_scripts_human", "0B");
     field_int(f, "maxmemory", number(&s->config->maxmemory));
     field_human(f, "maxmemory_human", number(&s->config->maxmemory));
     field_config(f, "maxmemory_policy", VIEW("maxmemory-policy"));
-    info_allocator(f, used, rss);
-    field(f, "mem_fragmentation_ratio", "%.2f", ratio((double)rss, (double)used));
-    field_int(f, "mem_fragmentation_bytes", rss - used);
+    info_fragmentation(f, &allocator, used, rss);
     field(f, "mem_not_counted_for_evict", "0");
     field(f, "mem_replication_backlog", "0");
     field(f, "mem_total_replication_buffers", "0");
@@ -478,7 +488,7 @@ void cmd_info(struct call *c)
 {
     struct server *s = c->server;
     struct buf out = {0};
-    struct facts f = {.call = c, .server = s, .out = &out};
+    struct facts f = {.server = s, .out = &out};
 
     server_stats_sums(s, &f.sums);
     heap_stats(s->threads[0]->heap->shared, &f.heap);

@@ -180,11 +180,6 @@ static struct call make_call(struct executor *ex, struct exec_client *client, co
     };
 }
 
-static const char *arity_name(const struct exec_request *r)
-{
-    return r->command->name;
-}
-
 /* The reply to a name that is no command, with the beginning of its arguments as Redis quotes them. */
 static void reply_unknown(struct exec_client *client, const struct exec_request *r)
 {
@@ -236,7 +231,12 @@ static bool check_refused(struct executor *ex, struct exec_client *client, const
         return refused(client, ex, r);
     }
     if (r->bad_arity) {
-        reply_error(client->reply, ERROR_ARITY, arity_name(r));
+        if (cmd->run == cmd_exec) { /* a refused EXEC ends its transaction */
+            transaction_reset(&client->session);
+            reply_error(client->reply, ERROR_EXECABORT_ARITY, cmd->name);
+            return refused(client, ex, r);
+        }
+        reply_error(client->reply, ERROR_ARITY, cmd->name);
         return refused(client, ex, r);
     }
     if (!client->session.authenticated && !(cmd->flags & COMMAND_NO_AUTH)) {
@@ -551,13 +551,12 @@ enum exec_status exec_run(struct executor *ex, struct exec_client *client, struc
         return EXEC_HELD;
     if (__builtin_expect(check_refused(ex, client, r), 0))
         return EXEC_DONE;
+    atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
     if (queued(client, r))
         return EXEC_DONE;
     status = dispatch(ex, client, r);
-    if (status == EXEC_DONE) {
+    if (status == EXEC_DONE)
         client->failures = 0;
-        atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
-    }
     return status;
 }
 

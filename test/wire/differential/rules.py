@@ -148,12 +148,13 @@ def command_entry(mine, other):
 
 
 def key_specs(specs):
-    """Key specifications in a form that does not depend on the protocol or on the order of flags."""
+    """Key specifications in a form that does not depend on the protocol or on the order of flags. Notes are prose."""
     out = []
     for spec in specs:
         if isinstance(spec, list):
             spec = dict(zip(spec[::2], spec[1::2]))
-        out.append({key: sorted(value) if key == b"flags" else value for key, value in spec.items()})
+        out.append({key: sorted(value) if key == b"flags" else value for key, value in spec.items()
+                    if key != b"notes"})
     return out
 
 
