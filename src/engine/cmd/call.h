@@ -19,9 +19,9 @@ struct server;
 struct thread;
 
 enum call_verdict {
-    CALL_DONE,      /* replied */
-    CALL_TO_LANE,   /* run again in the slow lane, with the locks it holds; nothing was changed or replied */
-    CALL_BUSY,      /* a partition that it wanted is taken (call.busy): run again when it is free */
+    CALL_DONE,    /* replied */
+    CALL_TO_LANE, /* run again in the slow lane, with the locks it holds; nothing was changed or replied */
+    CALL_BUSY,    /* a partition that it wanted is taken (call.busy): run again when it is free */
 };
 
 struct call {
@@ -32,17 +32,17 @@ struct call {
     const struct view *argv; /* argv[0] is the command's name, as sent */
     int argc;
     struct reply *reply;
-    struct db *db;           /* the session's database */
-    const struct key *keys;  /* the declared keys in the order of the arguments */
+    struct db *db;          /* the session's database */
+    const struct key *keys; /* the declared keys in the order of the arguments */
     unsigned key_count;
-    int64_t now;             /* wall clock in ms, frozen for the command; 0 until call_now reads it */
-    bool in_lane;            /* runs in the slow lane: may take long */
-    bool exclusive;          /* the gate is closed: every partition is held */
-    bool in_exec;            /* a member of a transaction */
-    uint32_t walking;        /* partition held by call_hold, PARTITIONS for none */
-    uint32_t busy;           /* CALL_BUSY: the partition to wait for */
+    int64_t now;      /* wall clock in ms, frozen for the command; 0 until call_now reads it */
+    bool in_lane;     /* runs in the slow lane: may take long */
+    bool exclusive;   /* the gate is closed: every partition is held */
+    bool in_exec;     /* a member of a transaction */
+    uint32_t walking; /* partition held by call_hold, PARTITIONS for none */
+    uint32_t busy;    /* CALL_BUSY: the partition to wait for */
     enum call_verdict verdict;
-    uint64_t changes;        /* what it changed, as Redis's dirty counts */
+    uint64_t changes; /* what it changed, as Redis's dirty counts */
 };
 
 /* Wall clock in milliseconds, the same for the whole command (and transaction). */

@@ -82,13 +82,13 @@ struct command_doc;
 struct command {
     const char *name; /* lower case; "client|id" for a subcommand */
     uint8_t name_len;
-    uint8_t scope; /* enum command_scope */
-    int16_t arity; /* at least -arity arguments when negative; the name counts */
-    uint16_t id;   /* 0 .. COMMAND_COUNT - 1, subcommands included: the index of statistics */
+    uint8_t scope;                         /* enum command_scope */
+    int16_t arity;                         /* at least -arity arguments when negative; the name counts */
+    uint16_t id;                           /* 0 .. COMMAND_COUNT - 1, subcommands included: the index of statistics */
     int16_t first_key, last_key, key_step; /* the legacy triple; 0 for none. Exact unless COMMAND_MOVABLEKEYS */
-    uint32_t flags;      /* enum command_flag */
-    uint32_t categories; /* ACL categories, one bit each, in the order of command_category_names */
-    command_fn *run;     /* NULL for a container whose subcommand must be named */
+    uint32_t flags;                        /* enum command_flag */
+    uint32_t categories;                   /* ACL categories, one bit each, in the order of command_category_names */
+    command_fn *run;                       /* NULL for a container whose subcommand must be named */
     const struct key_spec *specs;
     uint16_t spec_count;
     uint16_t sub_count;
@@ -100,7 +100,7 @@ struct command {
 /* Documentation as COMMAND DOCS answers it (generated into build/gen/command_docs.c). */
 struct command_arg {
     const char *name, *type, *token, *since, *summary, *deprecated_since, *display_text;
-    int16_t key_spec;      /* index of the key specification, -1 for none */
+    int16_t key_spec; /* index of the key specification, -1 for none */
     uint8_t optional, multiple, multiple_token;
     uint16_t arg_count;
     const struct command_arg *args; /* of oneof and block */

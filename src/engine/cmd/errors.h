@@ -11,7 +11,7 @@
     X(ERROR_OUT_OF_RANGE, "ERR value is out of range")                                                                 \
     X(ERROR_NOT_POSITIVE, "ERR value is out of range, must be positive")                                               \
     X(ERROR_NO_KEY, "ERR no such key")                                                                                 \
-    X(ERROR_SAME_OBJECT, "ERR source and destination objects are the same")                                           \
+    X(ERROR_SAME_OBJECT, "ERR source and destination objects are the same")                                            \
     X(ERROR_INDEX, "ERR index out of range")                                                                           \
     X(ERROR_DB_INDEX, "ERR DB index is out of range")                                                                  \
     X(ERROR_INVALID_DB_INDEX, "ERR invalid DB index")                                                                  \
@@ -44,9 +44,8 @@
     X(ERROR_LFU_OFF,                                                                                                   \
       "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "              \
       "switching between policies at runtime LRU and LFU data will take some time to adjust.")                         \
-    X(ERROR_LFU_ON,                                                                                                    \
-      "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching "               \
-      "between policies at runtime LRU and LFU data will take some time to adjust.")                                   \
+    X(ERROR_LFU_ON, "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching " \
+                    "between policies at runtime LRU and LFU data will take some time to adjust.")                     \
     X(ERROR_CLIENT_NAME, "ERR Client names cannot contain spaces, newlines or special characters.")                    \
     X(ERROR_CLIENT_ATTRIBUTE, "ERR %s cannot contain spaces, newlines or special characters.")                         \
     X(ERROR_CLIENT_OPTION, "ERR Unrecognized option '%.*s'")                                                           \
@@ -70,8 +69,7 @@
     X(ERROR_SUBCOMMAND_SYNTAX, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.")         \
     X(ERROR_TEXT, "%s")                                                                                                \
     X(ERROR_EXECABORT, "EXECABORT Transaction discarded because of previous errors.")                                  \
-    X(ERROR_EXECABORT_ARITY,                                                                                           \
-      "EXECABORT Transaction discarded because of: wrong number of arguments for '%s' command")                        \
+    X(ERROR_EXECABORT_ARITY, "EXECABORT Transaction discarded because of: wrong number of arguments for '%s' command") \
     X(ERROR_NOAUTH, "NOAUTH Authentication required.")                                                                 \
     X(ERROR_HELLO_NOAUTH,                                                                                              \
       "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "            \
@@ -83,7 +81,7 @@
     X(ERROR_WRONGTYPE, "WRONGTYPE Operation against a key holding the wrong kind of value")                            \
     X(ERROR_DEBUG_OFF,                                                                                                 \
       "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a "  \
-      "local connection, otherwise you need to set this option in the configuration file, and then restart the "      \
+      "local connection, otherwise you need to set this option in the configuration file, and then restart the "       \
       "server.")
 
 enum error_id {

@@ -8,7 +8,8 @@
 #include "engine/types/string.h"
 #include "handlers.h"
 
-/* Below this, Redis keeps one shared object per integer, and OBJECT REFCOUNT shows it. */
+/* Below this, Redis keeps one shared object per integer, and OBJECT REFCOUNT shows it; but not while evicting needs an
+ * access clock of every key's own. */
 #define SHARED_INTEGERS 10000
 
 static bool policy_is_lfu(const struct call *c)
@@ -16,6 +17,14 @@ static bool policy_is_lfu(const struct call *c)
     int64_t policy = atomic_load_explicit(&c->server->config->maxmemory_policy, memory_order_relaxed);
 
     return policy == POLICY_ALLKEYS_LFU || policy == POLICY_VOLATILE_LFU;
+}
+
+static bool shares_integers(const struct call *c)
+{
+    int64_t policy = atomic_load_explicit(&c->server->config->maxmemory_policy, memory_order_relaxed);
+    bool lru = policy == POLICY_ALLKEYS_LRU || policy == POLICY_VOLATILE_LRU;
+
+    return atomic_load_explicit(&c->server->config->maxmemory, memory_order_relaxed) == 0 || !(lru || policy_is_lfu(c));
 }
 
 /* The item that an OBJECT subcommand asks about; replies null when there is none. */
@@ -72,7 +81,8 @@ void cmd_object_refcount(struct call *c)
 
     if (!it)
         return;
-    shared = strcmp(string_encoding(it), "int") == 0 && string_int(it, &v) && v >= 0 && v < SHARED_INTEGERS;
+    shared = shares_integers(c) && strcmp(string_encoding(it), "int") == 0 && string_int(it, &v) && v >= 0 &&
+             v < SHARED_INTEGERS;
     reply_integer(c->reply, shared ? INT_MAX : 1);
 }
 

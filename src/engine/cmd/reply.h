@@ -34,8 +34,8 @@ struct reply_ops {
 /* A protocol's writer begins with this. */
 struct reply {
     const struct reply_ops *ops;
-    uint8_t resp;       /* 2 or 3 */
-    uint64_t errors;    /* error replies written so far */
+    uint8_t resp;    /* 2 or 3 */
+    uint64_t errors; /* error replies written so far */
 };
 
 /* Values of at least this many bytes are sent from where they are instead of being copied. */

@@ -16,9 +16,9 @@ struct transaction;
 enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };
 
 struct session {
-    struct card *card;      /* what CLIENT LIST shows; holds id, names, addresses (server/clients.h) */
-    uint32_t db;            /* selected database */
-    uint8_t resp;           /* 2 or 3 */
+    struct card *card; /* what CLIENT LIST shows; holds id, names, addresses (server/clients.h) */
+    uint32_t db;       /* selected database */
+    uint8_t resp;      /* 2 or 3 */
     bool authenticated;
     bool admin;             /* came over the admin socket: no gate, limit or pause applies */
     bool local;             /* peer is loopback or a unix socket */

@@ -19,8 +19,8 @@ struct queued {
 };
 
 struct transaction {
-    bool active;  /* between MULTI and EXEC */
-    bool failed;  /* a command was refused while queueing: EXEC aborts */
+    bool active; /* between MULTI and EXEC */
+    bool failed; /* a command was refused while queueing: EXEC aborts */
     struct queued *queue;
     size_t count, cap;
     size_t bytes; /* charged to the connection */

@@ -367,9 +367,8 @@ static enum exec_status busy(struct executor *ex, struct exec_client *client, co
     if (++client->failures > FAILURES_MAX)
         return to_lane(ex, client, r, NULL, true);
     tally_add(&ex->thread->parks, 1);
-    return park_wait(&sh->park, &sh->server->keyspace->partitions[partition], partition, client->handle)
-               ? EXEC_PARKED
-               : EXEC_AGAIN;
+    return park_wait(&sh->park, &sh->server->keyspace->partitions[partition], partition, client->handle) ? EXEC_PARKED
+                                                                                                         : EXEC_AGAIN;
 }
 
 /* Hashes the queued commands' keys; fills the lock set with theirs and the watched ones. Returns whether the transaction

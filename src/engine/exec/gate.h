@@ -22,8 +22,8 @@ struct gate_line {
 struct gate {
     struct gate_line lines[THREAD_MAX];
     atomic_bool closed;
-    atomic_uint jobs;      /* slow-lane jobs that hold partitions */
-    pthread_mutex_t lock;  /* one closer at a time */
+    atomic_uint jobs;       /* slow-lane jobs that hold partitions */
+    pthread_mutex_t lock;   /* one closer at a time */
     atomic_bool *exclusive; /* the keyspace's mark, for its checks */
     void (*opened)(void *arg);
     void *arg;

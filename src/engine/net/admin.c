@@ -55,8 +55,7 @@ static void admin_accept(struct admin *a)
         c->fd = fd;
         resp_writer_init(&c->out);
         c->client.reply = &c->out.base;
-        c->client.session =
-            (struct session){.resp = 2, .authenticated = true, .admin = true, .local = true};
+        c->client.session = (struct session){.resp = 2, .authenticated = true, .admin = true, .local = true};
         c->client.session.card = clients_add(a->ex.shared->server->clients, fd, a->ex.thread->index, a->path, a->path,
                                              CARD_UNIX | CARD_ADMIN);
         return;

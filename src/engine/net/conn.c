@@ -167,8 +167,8 @@ static void apply_reply_mode(struct conn *c, size_t mark, unsigned shares)
 }
 
 /* Parses up to BATCH_MAX requests; ends[i] is how much of the input the first i + 1 take. */
-static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_request *requests, size_t *ends,
-                            bool *is_bad, char *error)
+static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_request *requests, size_t *ends, bool *is_bad,
+                            char *error)
 {
     const struct config *cfg = server_of(w)->config;
     struct resp_limits limits = {setting(&cfg->proto_max_bulk_len), INT32_MAX, c->client.session.authenticated};
@@ -225,8 +225,8 @@ static void suspend(struct worker *w, struct conn *c, enum exec_status status)
 }
 
 /* Runs the batch. Returns how much of the input it took; *status tells why it stopped. */
-static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *requests, const size_t *ends,
-                        unsigned n, enum exec_status *status)
+static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *requests, const size_t *ends, unsigned n,
+                        enum exec_status *status)
 {
     struct exec_shared *sh = w->ex.shared;
     unsigned thread = w->ex.thread->index, i = 0;

@@ -10,25 +10,25 @@
 #include "engine/proto/resp.h"
 
 enum conn_state {
-    CONN_READY,   /* reads and runs */
-    CONN_PARKED,  /* its next command waits for a partition */
-    CONN_HELD,    /* its next command waits for the gate, or for CLIENT PAUSE to end */
-    CONN_LANE,    /* the slow lane has its session and its writer */
+    CONN_READY,  /* reads and runs */
+    CONN_PARKED, /* its next command waits for a partition */
+    CONN_HELD,   /* its next command waits for the gate, or for CLIENT PAUSE to end */
+    CONN_LANE,   /* the slow lane has its session and its writer */
 };
 
 struct conn {
     int fd;
     uint32_t slot;
-    uint8_t state;       /* enum conn_state */
-    bool closing;        /* close as soon as it is out of the slow lane */
-    bool flushing;       /* close when everything is sent */
-    bool peer_done;      /* the peer sends no more */
-    uint32_t events;     /* what epoll watches */
-    size_t need;         /* input bytes before parsing is worth it */
-    size_t lane_len;     /* input bytes of the command in the slow lane */
-    size_t lane_mark;    /* where its reply starts in the writer */
+    uint8_t state;    /* enum conn_state */
+    bool closing;     /* close as soon as it is out of the slow lane */
+    bool flushing;    /* close when everything is sent */
+    bool peer_done;   /* the peer sends no more */
+    uint32_t events;  /* what epoll watches */
+    size_t need;      /* input bytes before parsing is worth it */
+    size_t lane_len;  /* input bytes of the command in the slow lane */
+    size_t lane_mark; /* where its reply starts in the writer */
     unsigned lane_shares;
-    int64_t accepted_ms; /* monotonic */
+    int64_t accepted_ms;   /* monotonic */
     int64_t soft_since_ms; /* over the soft output limit since; 0: not */
     struct buf in;
     struct resp_writer out;

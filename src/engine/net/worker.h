@@ -17,8 +17,8 @@ struct worker_tally;
 
 struct worker {
     struct executor ex;
-    unsigned index;         /* among the workers */
-    struct worker **peers;  /* all workers */
+    unsigned index;        /* among the workers */
+    struct worker **peers; /* all workers */
     unsigned peer_count;
     struct listeners *listeners;
     struct worker_tally *tally;
@@ -27,13 +27,13 @@ struct worker {
     int watched[LISTENERS_MAX]; /* listeners in epoll */
     unsigned watched_count;
     struct inbox inbox;
-    struct conn **conns;    /* by slot; NULL: free */
+    struct conn **conns; /* by slot; NULL: free */
     uint32_t conn_cap, conn_used;
-    atomic_uint load;       /* connections, those on their way included */
-    struct buf spare;       /* an input buffer for whoever reads next */
-    int64_t now_ms;         /* wall clock of this turn */
-    unsigned held;          /* connections in CONN_HELD */
-    uint32_t expire_next;   /* partition where expiry goes on */
+    atomic_uint load;     /* connections, those on their way included */
+    struct buf spare;     /* an input buffer for whoever reads next */
+    int64_t now_ms;       /* wall clock of this turn */
+    unsigned held;        /* connections in CONN_HELD */
+    uint32_t expire_next; /* partition where expiry goes on */
     int64_t expire_due_ms, tick_due_ms;
     bool stopping;
 };

@@ -12,9 +12,9 @@
 #include "engine/cmd/reply.h"
 
 enum resp_parsed {
-    RESP_DONE,  /* a request: argv, argc; 0 arguments for an empty line, which is to be skipped */
-    RESP_MORE,  /* incomplete; nothing is consumed. need: bytes that there must be before it is worth another try */
-    RESP_BAD,   /* not the protocol: error is the reply's text, the connection is to be closed */
+    RESP_DONE, /* a request: argv, argc; 0 arguments for an empty line, which is to be skipped */
+    RESP_MORE, /* incomplete; nothing is consumed. need: bytes that there must be before it is worth another try */
+    RESP_BAD,  /* not the protocol: error is the reply's text, the connection is to be closed */
 };
 
 struct resp_limits {

@@ -37,7 +37,8 @@ struct config_output_limit { /* client-output-buffer-limit, per class */
 /* The strings are never NULL: "" is unset. Lists (bind, allow_from) are separated by single spaces. */
 struct config {
     /* network */
-    config_number port, tcp_backlog, timeout, tcp_keepalive, maxclients, login_timeout, protected_mode, threads, unixsocketperm;
+    config_number port, tcp_backlog, timeout, tcp_keepalive, maxclients, login_timeout, protected_mode, threads,
+        unixsocketperm;
     char *bind, *unixsocket, *admin_socket, *allow_from, *bind_source_addr;
     /* limits */
     config_number client_query_buffer_limit, proto_max_bulk_len;

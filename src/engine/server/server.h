@@ -29,7 +29,7 @@ struct command_tally {
 
 /* The statistics that a worker keeps beside struct thread's. */
 struct worker_tally {
-    tally pause_max_us;           /* longest loop turn since the last reset */
+    tally pause_max_us; /* longest loop turn since the last reset */
     tally pause_us[PAUSE_BUCKETS];
 };
 
@@ -40,8 +40,8 @@ struct server {
     const struct server_ops *ops;
     void *ops_arg;
 
-    unsigned thread_count;                      /* entries in use of the next three */
-    struct thread *threads[THREAD_MAX];         /* fixed after start */
+    unsigned thread_count;              /* entries in use of the next three */
+    struct thread *threads[THREAD_MAX]; /* fixed after start */
     struct command_tally *command_tallies[THREAD_MAX];
     struct worker_tally *worker_tallies[THREAD_MAX]; /* NULL for threads that are no workers */
     unsigned worker_count;
@@ -50,10 +50,10 @@ struct server {
     char *executable, *config_file;
     int64_t start_wall_ms, start_mono_us;
     unsigned port;
-    _Atomic bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic bool active_expire;     /* DEBUG SET-ACTIVE-EXPIRE */
     _Atomic int64_t pause_until_ms; /* CLIENT PAUSE: wall clock, 0 for none; changed under the gate */
     _Atomic bool pause_all;         /* pauses reads too */
-    int64_t memory_startup; /* server_stats_memory before the first client */
+    int64_t memory_startup;         /* server_stats_memory before the first client */
     _Atomic int64_t memory_peak;
     _Atomic int64_t errors_reset_ms;
     _Atomic bool stopping;

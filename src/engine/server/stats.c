@@ -250,7 +250,7 @@ void server_stats_errors(struct server *s, void (*fn)(void *arg, const char *cod
 {
     struct server_baseline *b = s->baseline;
     unsigned n = atomic_load_explicit(&b->error_count, memory_order_acquire);
-    struct error_slot *slots[ERROR_CODES];
+    struct error_slot *slots[ERROR_CODES] = {NULL};
 
     for (unsigned i = 0; i < n; i++)
         slots[i] = &b->errors[i];

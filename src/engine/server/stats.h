@@ -10,8 +10,9 @@
 /* The tallies of struct thread that are statistics. */
 #define SERVER_TALLIES(X)                                                                                              \
     X(hits)                                                                                                            \
-    X(misses) X(expired) X(evicted) X(expired_lazily) X(commands) X(errors) X(rejected) X(net_in) X(net_out)           \
-        X(connections) X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)
+    X(misses)                                                                                                          \
+    X(expired) X(evicted) X(expired_lazily) X(commands) X(errors) X(rejected) X(net_in) X(net_out) X(connections)      \
+        X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)
 
 struct server_sums {
 #define X(name) int64_t name;

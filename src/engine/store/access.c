@@ -67,8 +67,8 @@ void access_touch(struct item *it, struct random *random)
     uint32_t bits = atomic_load_explicit(&access.bits, memory_order_relaxed);
 
     if (atomic_load_explicit(&access.lfu, memory_order_relaxed)) {
-        unsigned counter = lfu_decayed(it->access, bits >> 8,
-                                       atomic_load_explicit(&access.decay_minutes, memory_order_relaxed));
+        unsigned counter =
+            lfu_decayed(it->access, bits >> 8, atomic_load_explicit(&access.decay_minutes, memory_order_relaxed));
         int64_t factor = atomic_load_explicit(&access.log_factor, memory_order_relaxed);
         bits = (bits & ~0xffu) | lfu_incremented(counter, factor, random);
     }

@@ -402,7 +402,8 @@ uint32_t db_next_partition(const struct db *db, uint64_t cursor)
 
     if (first >= PARTITIONS)
         return PARTITIONS;
-    word = atomic_load_explicit(&((struct db *)db)->filled[first / 64], memory_order_relaxed) & (~UINT64_C(0) << first % 64);
+    word = atomic_load_explicit(&((struct db *)db)->filled[first / 64], memory_order_relaxed) &
+           (~UINT64_C(0) << first % 64);
     for (uint64_t i = first / 64;;) {
         if (word)
             return (uint32_t)(i * 64 + (unsigned)__builtin_ctzll(word));

@@ -64,8 +64,8 @@ struct size_class {
 struct heap_shared {
     struct size_class classes[HEAP_CLASSES];
     pthread_mutex_t chunk_lock;
-    struct page *warm, *cold;         /* empty pages: still resident, given back */
-    uint64_t warm_count, pages_out;   /* pages_out: pages in classes */
+    struct page *warm, *cold;       /* empty pages: still resident, given back */
+    uint64_t warm_count, pages_out; /* pages_out: pages in classes */
     void **chunks;
     size_t chunk_count;
     struct heap *fronts[THREAD_MAX];

@@ -28,7 +28,7 @@ struct magazine {
 /* A thread's front. */
 struct heap {
     struct heap_shared *shared;
-    tally used;          /* bytes handed out by this front minus bytes returned to it; the sum over fronts counts */
+    tally used;           /* bytes handed out by this front minus bytes returned to it; the sum over fronts counts */
     uint32_t drain_epoch; /* of the shared heap when the magazines were last emptied for it */
     struct magazine magazines[HEAP_CLASSES];
 };

@@ -112,7 +112,8 @@ static inline size_t item_block_size(size_t key_len, size_t value_len, bool expi
 /* Size of the block that it occupies. */
 static inline size_t item_size(const struct item *it)
 {
-    return (size_t)(item_value(it) - (const char *)it) + ((it->flags & ITEM_BLOB) ? sizeof(struct blob *) : it->value_len);
+    return (size_t)(item_value(it) - (const char *)it) +
+           ((it->flags & ITEM_BLOB) ? sizeof(struct blob *) : it->value_len);
 }
 
 /*

@@ -37,13 +37,13 @@ struct dropped {
 };
 
 struct keyspace {
-    struct partition *partitions;    /* PARTITIONS */
-    _Atomic uint32_t *deadlines;     /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
-    int64_t epoch_ms;                /* wall clock at creation, minus a day for clocks that are set back */
+    struct partition *partitions; /* PARTITIONS */
+    _Atomic uint32_t *deadlines;  /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
+    int64_t epoch_ms;             /* wall clock at creation, minus a day for clocks that are set back */
     struct hash_key hash_key;
     unsigned databases;
     struct db *db;
-    atomic_bool exclusive;           /* the gate is closed: every partition counts as held */
+    atomic_bool exclusive; /* the gate is closed: every partition counts as held */
     struct thread *threads[THREAD_MAX];
     unsigned thread_count;
     pthread_mutex_t dropped_lock;

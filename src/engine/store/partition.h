@@ -16,9 +16,9 @@ struct watch;
 enum partition_word { PARTITION_FREE = 0, PARTITION_HELD = 1, PARTITION_WANTED = 3 };
 
 struct partition {
-    _Atomic uint32_t word;  /* enum partition_word */
-    struct watch *watches;  /* watched keys of this partition (exec/watch.h); held */
-    void *waiters;          /* clients that wait for a key of it to be filled; held */
+    _Atomic uint32_t word; /* enum partition_word */
+    struct watch *watches; /* watched keys of this partition (exec/watch.h); held */
+    void *waiters;         /* clients that wait for a key of it to be filled; held */
 } __attribute__((aligned(64)));
 
 /* One attempt. */

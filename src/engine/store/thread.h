@@ -34,8 +34,8 @@ struct db_tally {
 };
 
 struct thread {
-    unsigned index;      /* 0 .. THREAD_MAX - 1 */
-    struct heap *heap;   /* block allocator front (store/heap.h) */
+    unsigned index;    /* 0 .. THREAD_MAX - 1 */
+    struct heap *heap; /* block allocator front (store/heap.h) */
     struct random random;
     struct db_tally *db; /* one per database */
     int64_t credit;      /* bytes of the memory budget this thread has reserved and not used (store/budget.h) */

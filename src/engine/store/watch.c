@@ -41,8 +41,8 @@ static void mark(struct partition *p, const struct db *db, const struct key *key
             watch_unref(w);
             continue;
         }
-        if (w->db == db && (key ? w->key.hash == key->hash && view_equal(w->key.name, key->name)
-                                : present(w->db, &w->key)))
+        if (w->db == db &&
+            (key ? w->key.hash == key->hash && view_equal(w->key.name, key->name) : present(w->db, &w->key)))
             atomic_store(&w->changed, true);
         link = &w->next;
     }

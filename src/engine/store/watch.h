@@ -17,9 +17,9 @@ struct partition;
 struct watch {
     struct watch *next;
     struct db *db;
-    struct key key;     /* the name is the watch's own copy */
+    struct key key; /* the name is the watch's own copy */
     atomic_bool changed, forgotten;
-    atomic_uint refs;   /* list and transaction */
+    atomic_uint refs; /* list and transaction */
 };
 
 /* A watch on that key, in the partition's list (held); the caller owns one reference. */
