@@ -295,7 +295,7 @@ void cmd_swapdb(struct call *c)
             return;
         }
     /* Before for the keys that go, after for those that come. */
-    for (int turn = 0; turn < 2; turn++) {
+    for (int turn = 0; turn < 2 && n[0] != n[1]; turn++) {
         call_flushed(c, keyspace_db(ks, (unsigned)n[0]));
         call_flushed(c, keyspace_db(ks, (unsigned)n[1]));
         if (turn == 0)

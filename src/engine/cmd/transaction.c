@@ -29,12 +29,24 @@ static void show(const struct session *s)
         atomic_fetch_and_explicit(&s->card->flags, ~(uint32_t)(CARD_MULTI | CARD_DIRTY_EXEC), memory_order_relaxed);
 }
 
+bool transaction_broken(const struct transaction *t)
+{
+    if (t->failed)
+        return true;
+    for (size_t i = 0; i < t->watch_count; i++)
+        if (atomic_load(&t->watches[i]->changed))
+            return true;
+    return false;
+}
+
 void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc)
 {
     size_t bytes = (size_t)argc * sizeof *argv;
     struct queued *q;
     char *p;
 
+    if (transaction_broken(t))
+        return; /* it can only fail: its commands need not be kept */
     for (int i = 0; i < argc; i++)
         bytes += argv[i].n;
     if (t->count == t->cap) {

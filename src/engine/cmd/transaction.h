@@ -31,7 +31,10 @@ struct transaction {
 /* The session's transaction, made when there was none. */
 struct transaction *transaction_of(struct session *s);
 
-/* Queues a copy of the command. */
+/* Will EXEC refuse it, because a command was refused or a watched key has changed? */
+bool transaction_broken(const struct transaction *t);
+
+/* Queues a copy of the command, unless the transaction is broken. */
 void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc);
 
 /* Empties queue and watches and leaves MULTI. */

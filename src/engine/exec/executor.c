@@ -189,7 +189,7 @@ static void reply_unknown(struct exec_client *client, const struct exec_request 
     if (r->container) {
         char upper[32];
         size_t k = 0;
-        for (; r->container->name[k] && k < sizeof upper - 1; k++)
+        for (; k < sizeof upper - 1 && r->container->name[k]; k++)
             upper[k] = ascii_upper(r->container->name[k]);
         upper[k] = '\0';
         reply_error(client->reply, ERROR_UNKNOWN_SUBCOMMAND, (int)(r->argv[1].n < 128 ? r->argv[1].n : 128),

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -43,7 +44,9 @@ static void admin_close(struct admin *a, unsigned i)
 
 static void admin_accept(struct admin *a)
 {
-    int fd = accept4(a->listener, NULL, NULL, SOCK_CLOEXEC);
+    struct sockaddr_un peer;
+    socklen_t len = sizeof peer;
+    int fd = accept4(a->listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
     struct conn *c;
 
     if (fd < 0)

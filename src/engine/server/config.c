@@ -459,7 +459,7 @@ static int apply(struct config *c, struct change *changes, const struct view *na
     for (size_t i = 0; i < n; i++) {
         config_row_get(c, changes[i].row, &changes[i].old);
         if (!set_value(c, changes[i].row, values[i], &why)) {
-            explain(err, err_size, names[i], why.text);
+            explain(err, err_size, view_str(changes[i].row->name), why.text);
             undo(c, changes, i);
             buf_free(&now);
             return -1;
@@ -472,7 +472,7 @@ static int apply(struct config *c, struct change *changes, const struct view *na
     hook = call_hooks(c, changes, n, c->private->hook_count, &why);
     if (hook == c->private->hook_count)
         return 0;
-    explain(err, err_size, names[pair_of_hook(&c->private->hooks[hook], changes, n)], why.text);
+    explain(err, err_size, view_str(changes[pair_of_hook(&c->private->hooks[hook], changes, n)].row->name), why.text);
     undo(c, changes, n);
     for (size_t i = 0; i <= hook; i++)
         if (hook_is_due(&c->private->hooks[i], changes, n) && !hook_was_called(c->private, i, changes, n))

@@ -8,11 +8,11 @@
 #include "engine/server/server.h"
 
 /* The tallies of struct thread that are statistics. */
+/* clang-format off */
 #define SERVER_TALLIES(X)                                                                                              \
-    X(hits)                                                                                                            \
-    X(misses)                                                                                                          \
-    X(expired) X(evicted) X(expired_lazily) X(commands) X(errors) X(rejected) X(net_in) X(net_out) X(connections)      \
-        X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)
+    X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(commands) X(errors) X(rejected) X(net_in) X(net_out)   \
+    X(connections) X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)
+/* clang-format on */
 
 struct server_sums {
 #define X(name) int64_t name;
