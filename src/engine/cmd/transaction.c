@@ -16,19 +16,6 @@ struct transaction *transaction_of(struct session *s)
     return s->transaction;
 }
 
-static void show(const struct session *s)
-{
-    const struct transaction *t = s->transaction;
-
-    atomic_store_explicit(&s->card->multi, t && t->active ? (int)t->count : -1, memory_order_relaxed);
-    atomic_store_explicit(&s->card->multi_mem, t ? t->bytes : 0, memory_order_relaxed);
-    atomic_store_explicit(&s->card->watch, t ? (int)t->watch_count : 0, memory_order_relaxed);
-    if (t && t->active)
-        atomic_fetch_or_explicit(&s->card->flags, CARD_MULTI, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(&s->card->flags, ~(uint32_t)(CARD_MULTI | CARD_DIRTY_EXEC), memory_order_relaxed);
-}
-
 bool transaction_broken(const struct transaction *t)
 {
     if (t->failed)
@@ -37,6 +24,22 @@ bool transaction_broken(const struct transaction *t)
         if (atomic_load(&t->watches[i]->changed))
             return true;
     return false;
+}
+
+void transaction_show(const struct session *s)
+{
+    const struct transaction *t = s->transaction;
+    uint32_t flags =
+        atomic_load_explicit(&s->card->flags, memory_order_relaxed) & ~(uint32_t)(CARD_MULTI | CARD_DIRTY_EXEC);
+
+    if (t && t->active)
+        flags |= CARD_MULTI;
+    if (t && transaction_broken(t))
+        flags |= CARD_DIRTY_EXEC;
+    atomic_store_explicit(&s->card->flags, flags, memory_order_relaxed);
+    atomic_store_explicit(&s->card->multi, t && t->active ? (int)t->count : -1, memory_order_relaxed);
+    atomic_store_explicit(&s->card->multi_mem, t ? t->bytes : 0, memory_order_relaxed);
+    atomic_store_explicit(&s->card->watch, t ? (int)t->watch_count : 0, memory_order_relaxed);
 }
 
 void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc)
@@ -78,7 +81,7 @@ void transaction_unwatch(struct session *s)
     mem_free(t->watches);
     t->watches = NULL;
     t->watch_count = 0;
-    show(s);
+    transaction_show(s);
 }
 
 void transaction_reset(struct session *s)
@@ -117,7 +120,7 @@ void cmd_multi(struct call *c)
         return;
     }
     t->active = true;
-    show(c->session);
+    transaction_show(c->session);
     reply_ok(c->reply);
 }
 
@@ -147,7 +150,7 @@ void cmd_watch(struct call *c)
         t->watches = mem_realloc(t->watches, (t->watch_count + 1) * sizeof *t->watches);
         t->watches[t->watch_count++] = watch_new(&ks->partitions[key_partition(&c->keys[i])], c->db, &c->keys[i]);
     }
-    show(c->session);
+    transaction_show(c->session);
     reply_ok(c->reply);
 }
 

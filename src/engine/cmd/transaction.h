@@ -37,6 +37,9 @@ bool transaction_broken(const struct transaction *t);
 /* Queues a copy of the command, unless the transaction is broken. */
 void transaction_queue(struct transaction *t, const struct command *cmd, const struct view *argv, int argc);
 
+/* Brings the session's card up to date. The owner alone changes a card's flags. */
+void transaction_show(const struct session *s);
+
 /* Empties queue and watches and leaves MULTI. */
 void transaction_reset(struct session *s);
 

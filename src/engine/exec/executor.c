@@ -212,7 +212,7 @@ static bool refused(struct exec_client *client, struct executor *ex, const struc
 {
     if (client->session.transaction && client->session.transaction->active) {
         client->session.transaction->failed = true;
-        atomic_fetch_or_explicit(&client->session.card->flags, CARD_DIRTY_EXEC, memory_order_relaxed);
+        transaction_show(&client->session);
     }
     tally_add(&ex->thread->rejected, 1);
     if (r->command)
@@ -293,7 +293,7 @@ static bool queued(struct exec_client *client, const struct exec_request *r)
         return true;
     }
     transaction_queue(t, r->command, r->argv, r->argc);
-    atomic_store_explicit(&client->session.card->multi, (int)t->count, memory_order_relaxed);
+    transaction_show(&client->session);
     reply_status(client->reply, "QUEUED");
     return true;
 }
@@ -551,6 +551,8 @@ enum exec_status exec_run(struct executor *ex, struct exec_client *client, struc
     if (__builtin_expect(check_refused(ex, client, r), 0))
         return EXEC_DONE;
     atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
+    if (client->session.transaction)
+        transaction_show(&client->session);
     if (queued(client, r))
         return EXEC_DONE;
     status = dispatch(ex, client, r);

@@ -449,8 +449,8 @@ static size_t pair_of_hook(const struct config_hook *hook, const struct change *
     return 0;
 }
 
-static int apply(struct config *c, struct change *changes, const struct view *names, const struct view *values,
-                 size_t n, char *err, size_t err_size)
+static int apply(struct config *c, struct change *changes, const struct view *values, size_t n, char *err,
+                 size_t err_size)
 {
     struct config_reason why = {""}, ignored = {""};
     struct buf now = {0};
@@ -491,7 +491,7 @@ int config_set(struct config *c, const struct view *names, const struct view *va
     for (at = 0; at < n && objection == NULL; at++)
         objection = find_objection(changes, names, at, protected_ok);
     if (objection == NULL)
-        rc = apply(c, changes, names, values, n, err, err_size);
+        rc = apply(c, changes, values, n, err, err_size);
     else if (changes[at - 1].row == NULL)
         snprintf(err, err_size, "Unknown option or number of arguments for CONFIG SET - '%.*s'",
                  (int)(names[at - 1].n < NAME_SHOWN_MAX ? names[at - 1].n : NAME_SHOWN_MAX), names[at - 1].p);
