@@ -33,6 +33,11 @@
 
 #define LANE_THREADS 4
 #define RESERVED_FDS 64
+#ifdef NDEBUG
+#define TIDY_EXIT 0
+#else
+#define TIDY_EXIT 1
+#endif
 
 /* Everything that main owns. */
 struct program {
@@ -375,31 +380,49 @@ static void serve(struct program *p)
     notify_supervisor(c, "STOPPING=1\n");
 }
 
+/* Frees what build made; the threads are gone. A release build leaves it to the kernel, which is quicker with many
+ * keys; the others do it so that leaks show. */
+static void dismantle(struct program *p)
+{
+    struct server *s = &p->server;
+
+    if (!TIDY_EXIT)
+        return;
+    for (unsigned i = 0; i < p->worker_count; i++)
+        worker_free(&p->workers[i]);
+    keyspace_free(s->keyspace, s->threads[0]);
+    while (blob_reclaim())
+        ;
+    server_stats_free(s);
+    clients_free(s->clients);
+    for (unsigned i = 0; i < LANE_THREADS; i++)
+        arena_free(&p->lane_executors[i].arena);
+    for (unsigned i = 0; i < s->thread_count; i++) {
+        mem_free(s->worker_tallies[i]);
+        mem_free(s->command_tallies[i]);
+        mem_free(s->threads[i]->db);
+        mem_free(s->threads[i]);
+    }
+    heap_shared_free(p->heap);
+    mem_free(p->workers);
+    mem_free(p->peers);
+}
+
 static void stop(struct program *p)
 {
-    struct config *c = p->server.config;
-
     lane_stop(p->shared.lane);
     p->shared.lane = NULL;
     admin_stop(p->admin);
     post_all(p, MESSAGE_STOP);
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].thread, NULL);
-    listeners_close(&p->listeners, c);
-    if (c->pidfile[0])
-        unlink(c->pidfile);
-    for (unsigned i = 0; i < p->worker_count; i++)
-        worker_free(&p->workers[i]);
-    keyspace_free(p->server.keyspace, p->server.threads[0]);
-    while (blob_reclaim())
-        ;
-    log_warning("Larder is now ready to exit, bye bye...");
 }
 
 static int start(struct program *p, struct config *c)
 {
     char err[1024] = "";
     sigset_t blocked;
+    int rc = 0;
 
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
@@ -414,36 +437,30 @@ static int start(struct program *p, struct config *c)
         listeners_open(&p->listeners, c, err, sizeof err) != 0)
         return fail(err);
     build(p, c);
-    if (c->admin_socket[0] && !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), err, sizeof err)))
-        return fail(err);
+    if (c->admin_socket[0] && !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), err, sizeof err))) {
+        lane_stop(p->shared.lane);
+        rc = fail(err);
+        goto done;
+    }
     if (c->pidfile[0] || c->daemonize)
         write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
     p->server.memory_startup = server_stats_memory(&p->server);
     serve(p);
     stop(p);
-    return 0;
+    if (c->pidfile[0])
+        unlink(c->pidfile);
+    log_warning("Larder is now ready to exit, bye bye...");
+done:
+    listeners_close(&p->listeners, c);
+    dismantle(p);
+    return rc;
 }
 
-int main(int argc, char **argv)
+/* Prepares the process as the configuration says: directory, log, daemon, limits. */
+static int settle(struct program *p, struct config *c)
 {
-    static struct program program;
-    struct config *c = config_new();
-    char err[4096];
-
-    if (argc == 2 && (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0)) {
-        printf("Larder server v=%s\n", SERVER_VERSION);
-        return 0;
-    }
-    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-        usage(stdout);
-        return 0;
-    }
-    if (read_config(c, argc, argv, err, sizeof err) != 0) {
-        fprintf(stderr, "%s\n", err);
-        return 1;
-    }
-    program.server.executable = realpath("/proc/self/exe", NULL);
-    program.server.config_file = mem_strndup(config_path(c), strlen(config_path(c)));
+    p->server.executable = realpath("/proc/self/exe", NULL);
+    p->server.config_file = mem_strndup(config_path(c), strlen(config_path(c)));
     if (chdir(c->dir) != 0)
         return fail("Can't chdir to the directory of `dir`");
     if (log_open(c->logfile) != 0)
@@ -455,5 +472,31 @@ int main(int argc, char **argv)
     raise_files(c);
     log_notice("Larder %s, PID: %d", SERVER_VERSION, (int)getpid());
     config_log_ignored(c);
-    return start(&program, c);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct program program;
+    struct config *c;
+    char err[4096];
+    int rc = 1;
+
+    if (argc == 2 && (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0)) {
+        printf("Larder server v=%s\n", SERVER_VERSION);
+        return 0;
+    }
+    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
+        usage(stdout);
+        return 0;
+    }
+    c = config_new();
+    if (read_config(c, argc, argv, err, sizeof err) != 0)
+        fprintf(stderr, "%s\n", err);
+    else if ((rc = settle(&program, c)) == 0)
+        rc = start(&program, c);
+    free(program.server.executable);
+    mem_free(program.server.config_file);
+    config_free(c);
+    return rc;
 }

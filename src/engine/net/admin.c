@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 
 #define ADMIN_CONNS 16
 #define ADMIN_BULK (1 << 20)
+#define ADMIN_SEND_SECONDS 2 /* one that does not read its replies must not keep the others waiting */
 
 struct admin {
     struct executor ex;
@@ -44,6 +46,7 @@ static void admin_close(struct admin *a, unsigned i)
 
 static void admin_accept(struct admin *a)
 {
+    const struct timeval patience = {ADMIN_SEND_SECONDS, 0};
     struct sockaddr_un peer;
     socklen_t len = sizeof peer;
     int fd = accept4(a->listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
@@ -51,6 +54,7 @@ static void admin_accept(struct admin *a)
 
     if (fd < 0)
         return;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     for (unsigned i = 0; i < ADMIN_CONNS; i++) {
         if (a->conns[i])
             continue;

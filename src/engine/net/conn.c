@@ -204,6 +204,7 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
     return n;
 }
 
+/* Inside the gate: what the tables consist of is then not freed. */
 static void prefetch_batch(struct worker *w, struct conn *c, const struct exec_request *requests, unsigned n)
 {
     for (int stage = 0; stage < 3; stage++)
@@ -236,6 +237,8 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         *status = EXEC_HELD;
         return 0;
     }
+    if (n > 1)
+        prefetch_batch(w, c, requests, n);
     while (i < n && !c->flushing) {
         size_t mark = c->out.buf.len;
         unsigned shares = c->out.share_count;
@@ -303,8 +306,6 @@ void conn_process(struct worker *w, struct conn *c)
             arena_reset(&w->ex.arena);
             break;
         }
-        if (n > 1)
-            prefetch_batch(w, c, requests, n);
         taken = run_batch(w, c, requests, ends, n, &status);
         buf_consume(&c->in, taken);
         if (status != EXEC_DONE)

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
+#include "engine/store/watch.h"
 
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 
@@ -39,6 +40,8 @@ void keyspace_free(struct keyspace *ks, struct thread *t)
         db_clear(ks, &ks->db[i]);
     while (keyspace_reclaim(ks, t, UINT32_MAX))
         ;
+    for (unsigned i = 0; i < PARTITIONS; i++)
+        watch_drop_all(&ks->partitions[i]);
     pthread_mutex_destroy(&ks->dropped_lock);
     mem_free(ks->db);
     mem_free((void *)ks->deadlines);

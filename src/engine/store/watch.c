@@ -12,10 +12,30 @@ static void watch_unref(struct watch *w)
     mem_free(w);
 }
 
+/* Takes the watch that *link refers to out of its list. */
+static void drop(struct watch **link)
+{
+    struct watch *w = *link;
+
+    *link = w->next;
+    watch_unref(w);
+}
+
+void watch_drop_all(struct partition *p)
+{
+    while (p->watches)
+        drop(&p->watches);
+}
+
 struct watch *watch_new(struct partition *p, struct db *db, const struct key *key)
 {
     struct watch *w = mem_zalloc(sizeof *w);
 
+    for (struct watch **link = &p->watches; *link;) /* who watches and forgets all day must not lengthen the list */
+        if (atomic_load(&(*link)->forgotten))
+            drop(link);
+        else
+            link = &(*link)->next;
     w->db = db;
     w->key.hash = key->hash;
     w->key.name = view_of(mem_strndup(key->name.p, key->name.n), key->name.n);
@@ -37,8 +57,7 @@ static void mark(struct partition *p, const struct db *db, const struct key *key
 {
     for (struct watch **link = &p->watches, *w; (w = *link);) {
         if (atomic_load(&w->forgotten)) {
-            *link = w->next;
-            watch_unref(w);
+            drop(link);
             continue;
         }
         if (w->db == db &&

@@ -1,7 +1,7 @@
 /*
  * Watched keys (WATCH). A watch hangs in its partition's list, under the partition's lock, and is shared with the
  * transaction that made it: whoever changes the key marks it, and a forgotten watch is dropped by the next one who
- * walks the list.
+ * walks the list or adds to it.
  */
 #ifndef STORE_WATCH_H
 #define STORE_WATCH_H
@@ -27,6 +27,9 @@ struct watch *watch_new(struct partition *p, struct db *db, const struct key *ke
 
 /* The transaction's reference goes; any thread, no lock. */
 void watch_forget(struct watch *w);
+
+/* Empties the partition's list (held). */
+void watch_drop_all(struct partition *p);
 
 /* Marks the watches on that key (held), and drops forgotten ones. */
 void watch_changed(struct partition *p, const struct db *db, const struct key *key);
