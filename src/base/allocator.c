@@ -5,7 +5,8 @@
 
 #include <jemalloc/jemalloc.h>
 
-#define TEXT(x) #x
+#define QUOTE(x) #x
+#define TEXT(x) QUOTE(x)
 #define VERSION(major, minor, patch) "jemalloc-" TEXT(major) "." TEXT(minor) "." TEXT(patch)
 
 static uint64_t read_size(const char *name)
@@ -27,6 +28,11 @@ bool allocator_stats(struct allocator_stats *out)
     return out->allocated > 0;
 }
 
+void allocator_trim(void)
+{
+    mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0);
+}
+
 const char *allocator_name(void)
 {
     return VERSION(JEMALLOC_VERSION_MAJOR, JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
@@ -44,6 +50,10 @@ bool allocator_stats(struct allocator_stats *out)
 {
     *out = (struct allocator_stats){0};
     return false;
+}
+
+void allocator_trim(void)
+{
 }
 
 const char *allocator_name(void)

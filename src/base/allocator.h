@@ -14,6 +14,9 @@ struct allocator_stats {
 /* False when the allocator does not tell. Takes some tens of microseconds. */
 bool allocator_stats(struct allocator_stats *out);
 
+/* Gives pages that hold nothing back to the kernel. Takes as long as the kernel needs for them. */
+void allocator_trim(void);
+
 /* "jemalloc-5.3.0", "libc". */
 const char *allocator_name(void);
 

@@ -42,14 +42,15 @@ static inline size_t buf_live(const struct buf *b)
     return b->len - b->off;
 }
 
+/* NULL for an empty buffer that has no memory: to NULL not even 0 may be added. */
 static inline char *buf_head(const struct buf *b)
 {
-    return b->p + b->off;
+    return b->off == 0 ? b->p : b->p + b->off;
 }
 
 static inline struct view buf_view(const struct buf *b)
 {
-    return view_of(b->p + b->off, b->len - b->off);
+    return view_of(buf_head(b), buf_live(b));
 }
 
 static inline void buf_reserve(struct buf *b, size_t n)

@@ -61,3 +61,10 @@ uint64_t clock_us_ticks(uint64_t us)
 {
     return (uint64_t)(((unsigned __int128)us * ticks_per_us) >> TICK_SHIFT);
 }
+
+void clock_sleep_us(int64_t us)
+{
+    struct timespec t = {us / 1000000, us % 1000000 * 1000};
+
+    nanosleep(&t, NULL);
+}

@@ -53,6 +53,9 @@ static inline uint64_t clock_ticks(void)
 #endif
 }
 
+/* Sleeps for about us microseconds. */
+void clock_sleep_us(int64_t us);
+
 /* Measures the tick rate; called once at start, takes about 2 ms. */
 void clock_calibrate(void);
 

@@ -54,6 +54,31 @@ static void put_and_consume(void **state)
     buf_free(&b);
 }
 
+/* The sanitizers object to arithmetic on NULL: a buffer without memory must not need any. */
+static void all_zero_is_an_empty_buffer(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        assert_null(buf_head(&b));
+        assert_int_equal(buf_live(&b), 0);
+        assert_null(buf_view(&b).p);
+        assert_int_equal(buf_view(&b).n, 0);
+        assert_true(view_equal(buf_view(&b), VIEW("")));
+        buf_put(&b, NULL, 0);
+        buf_put_view(&b, (struct view){NULL, 0});
+        buf_put_view(&b, buf_view(&b));
+        buf_consume(&b, 0);
+        buf_compact(&b);
+        buf_clear(&b);
+        buf_reserve(&b, 0);
+        assert_null(b.p);
+        buf_put_char(&b, 'x'); /* the second round finds memory given back */
+        buf_free(&b);
+    }
+}
+
 static void grows_through_to_maps(void **state)
 {
     int64_t before = mem_used();
@@ -210,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(put_and_consume),
+        cmocka_unit_test(all_zero_is_an_empty_buffer),
         cmocka_unit_test(grows_through_to_maps),
         cmocka_unit_test(reserves_what_is_asked_for),
         cmocka_unit_test(failure_changes_nothing),
