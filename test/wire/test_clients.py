@@ -145,6 +145,17 @@ def test_watch_notices_every_kind_of_change(shared):
             assert plain(one.pipeline([["MULTI"], ["PING"], ["EXEC"]])[2]) == [b"PONG"], harmless
 
 
+def test_watch_notices_debug_populate(shared):
+    with shared.connect() as one, shared.connect() as two:
+        two.do("FLUSHALL")
+        one.do("WATCH", "w:0")
+        two.do("DEBUG", "POPULATE", 1, "w")
+        assert plain(one.pipeline([["MULTI"], ["PING"], ["EXEC"]])[2]) is None
+        one.do("WATCH", "w:0")
+        two.do("DEBUG", "POPULATE", 1, "w")  # it is there already
+        assert plain(one.pipeline([["MULTI"], ["PING"], ["EXEC"]])[2]) == [b"PONG"]
+
+
 def test_watch_is_forgotten(shared):
     with shared.connect() as one, shared.connect() as two:
         for forget in (["UNWATCH"], ["RESET"], ["MULTI"]):
@@ -244,3 +255,14 @@ def test_scan_cursors_are_small_enough_for_every_client(client):
         if cursor == b"0":
             break
     assert len(seen) == 5000
+
+
+def test_no_touch_leaves_the_access_clock_alone(start):
+    with start([("maxmemory-policy", "allkeys-lfu")]).connect() as one:
+        one.do("SET", "k", "v")
+        one.do("CLIENT", "NO-TOUCH", "on")
+        new = one.do("OBJECT", "FREQ", "k")
+        one.pipeline([["GET", "k"], ["EXPIRE", "k", 1000], ["PERSIST", "k"]])
+        assert one.do("OBJECT", "FREQ", "k") == new
+        one.do("TOUCH", "k")
+        assert one.do("OBJECT", "FREQ", "k") == new + 1

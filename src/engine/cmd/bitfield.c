@@ -44,9 +44,7 @@ static bool parse_type(struct call *c, int i, struct operation *op)
         if (width >= 1 && width <= (op->is_signed ? 64 : 63))
             return true;
     }
-    reply_error_text(c->reply,
-                     "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but "
-                     "i64 is.");
+    reply_error(c->reply, ERROR_FIELD_TYPE);
     return false;
 }
 
@@ -59,7 +57,7 @@ static bool parse_overflow(struct call *c, int i, struct operation *op)
     } else if (call_arg_is(c, i, "FAIL")) {
         op->overflow = BITS_FAIL;
     } else {
-        reply_error_text(c->reply, "ERR Invalid OVERFLOW type specified");
+        reply_error(c->reply, ERROR_FIELD_OVERFLOW);
         return false;
     }
     return true;
@@ -215,7 +213,7 @@ void cmd_bitfield_ro(struct call *c)
     if (!make_plan(c, &plan))
         return;
     if (plan.writes)
-        reply_error_text(c->reply, "ERR BITFIELD_RO only supports the GET subcommand");
+        reply_error(c->reply, ERROR_FIELD_READONLY);
     else
         read_fields(c, &plan);
 }

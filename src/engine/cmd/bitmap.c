@@ -10,12 +10,10 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/cmd/work.h"
-#include "engine/store/access.h"
-#include "engine/store/db.h"
 #include "engine/store/item.h"
-#include "engine/store/thread.h"
 #include "engine/types/bits.h"
 #include "engine/types/string.h"
+#include "engine/types/value.h"
 #include "handlers.h"
 
 #define SOURCES_FEW 8 /* sources of BITOP that need no memory of their own */
@@ -222,7 +220,7 @@ static bool parse_operation(struct call *c, enum bits_operation *op)
     }
     if (*op != BITS_NOT || c->argc == 4)
         return true;
-    reply_error_text(c->reply, "ERR BITOP NOT must be called with a single source key.");
+    reply_error(c->reply, ERROR_BITOP_NOT);
     return false;
 }
 
@@ -243,18 +241,12 @@ static void store_combined(struct call *c, enum bits_operation op, const struct 
         bits_combine(op, (uint8_t *)item_bytes(it), longest, sources, count);
     }
     old = call_find(c, 0, &at);
-    if (it && old) {
-        it->access = old->access;
-        access_touch(it, &c->thread->random);
-        db_replace(c->db, c->thread, &c->keys[0], &at, it);
-        item_free(c->thread, old);
-    } else if (it) {
-        db_insert(c->db, c->thread, &c->keys[0], it);
+    if (it) {
+        value_overwrite(c->db, c->thread, &c->keys[0], old, &at, it);
+        call_changed(c, 0, "set");
     } else if (old) {
         call_delete(c, 0, &at);
     }
-    if (it)
-        call_changed(c, 0, "set");
     reply_integer(c->reply, (int64_t)longest);
 }
 
@@ -277,7 +269,11 @@ void cmd_bitop(struct call *c)
     if (!work_allowed(c, work_copy(total) + work_keys(count)))
         return;
     if (count > SOURCES_FEW)
-        sources = mem_alloc(count * sizeof *sources);
+        sources = mem_try(count * sizeof *sources);
+    if (!sources) {
+        reply_error(c->reply, ERROR_MEMORY);
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         struct item *it;
 

@@ -2,7 +2,6 @@
 #include "engine/cmd/call.h"
 
 #include <assert.h>
-#include <sched.h>
 
 #include "base/clock.h"
 #include "base/num.h"
@@ -11,6 +10,7 @@
 #include "engine/store/access.h"
 #include "engine/store/keyspace.h"
 
+#define WAIT_US 20           /* between two looks at a partition that is taken */
 #define WORKER_BUDGET_US 500 /* more than this moves to the slow lane */
 
 int64_t call_now(struct call *c)
@@ -25,20 +25,25 @@ static struct partition *partition_of(struct call *c, const struct key *key)
     return &c->server->keyspace->partitions[key_partition(key)];
 }
 
+static struct item *expire_now(struct call *c, struct db *db, const struct key *key, const struct place *at,
+                               struct item *it)
+{
+    db_remove(db, c->thread, key, at);
+    item_free(c->thread, it);
+    watch_changed(partition_of(c, key), db, key);
+    tally_add(&c->thread->expired, 1);
+    tally_add(&c->thread->expired_lazily, 1);
+    return NULL;
+}
+
 /* The item, unless it has expired: then it goes, as a change of its own. */
-static struct item *find_live(struct call *c, struct db *db, const struct key *key, struct place *at)
+static inline struct item *find_live(struct call *c, struct db *db, const struct key *key, struct place *at)
 {
     struct place here;
     struct item *it = db_find(db, key, &here);
 
-    if (it && (it->flags & ITEM_EXPIRES) && item_expiry(it) <= call_now(c)) {
-        db_remove(db, c->thread, key, &here);
-        item_free(c->thread, it);
-        watch_changed(partition_of(c, key), db, key);
-        tally_add(&c->thread->expired, 1);
-        tally_add(&c->thread->expired_lazily, 1);
-        return NULL;
-    }
+    if (it && (it->flags & ITEM_EXPIRES) && item_expiry(it) <= call_now(c))
+        return expire_now(c, db, key, &here, it);
     if (at)
         *at = here;
     return it;
@@ -138,6 +143,8 @@ bool call_hold(struct call *c, uint32_t partition)
     if (c->walking == partition)
         return true;
     call_unhold(c);
+    if (!c->exclusive && c->in_lane)
+        c->server->ops->let_in(c->server->ops_arg, c->thread);
     if (!c->exclusive)
         while (!partition_try_briefly(p)) {
             if (!c->in_lane) {
@@ -145,7 +152,7 @@ bool call_hold(struct call *c, uint32_t partition)
                 c->busy = partition;
                 return false;
             }
-            sched_yield(); /* it holds nothing that anybody could wait for */
+            clock_sleep_us(WAIT_US); /* its holder waits for nobody, see exec/lane.h */
         }
     c->walking = partition;
     return true;

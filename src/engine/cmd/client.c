@@ -59,7 +59,7 @@ void cmd_client_setinfo(struct call *c)
     bool name = call_arg_is(c, 2, "LIB-NAME");
 
     if (!name && !call_arg_is(c, 2, "LIB-VER")) {
-        reply_error(c->reply, ERROR_CLIENT_OPTION, (int)c->argv[2].n, c->argv[2].p);
+        reply_error(c->reply, ERROR_CLIENT_OPTION, ERROR_SHOWN(c->argv[2]));
         return;
     }
     if (!client_name_valid(c->argv[3])) {
@@ -107,7 +107,7 @@ static bool client_type(struct call *c, struct view name, int *type)
     } else if (view_is(name, "master")) {
         *type = CLIENTS_MASTER;
     } else {
-        reply_error(c->reply, ERROR_CLIENT_TYPE, (int)name.n, name.p);
+        reply_error(c->reply, ERROR_CLIENT_TYPE, ERROR_SHOWN(name));
         return false;
     }
     return true;
@@ -198,7 +198,7 @@ static bool kill_option(struct call *c, int i, struct clients_filter *f, bool *s
         f->laddr = value;
     } else if (call_arg_is(c, i, "USER")) {
         if (!view_equal(value, VIEW("default"))) {
-            reply_error(c->reply, ERROR_NO_USER, (int)value.n, value.p);
+            reply_error(c->reply, ERROR_NO_USER, ERROR_SHOWN(value));
             return false;
         }
         f->user = value;
@@ -253,7 +253,7 @@ void cmd_client_pause(struct call *c)
     bool all = true;
 
     if (c->argc > 4) {
-        reply_error(c->reply, ERROR_SUBCOMMAND_SYNTAX, (int)c->argv[1].n, c->argv[1].p, "CLIENT");
+        reply_error(c->reply, ERROR_SUBCOMMAND_SYNTAX, ERROR_SHOWN(c->argv[1]), "CLIENT");
         return;
     }
     if (c->argc == 4) {
@@ -375,8 +375,6 @@ void cmd_client_help(struct call *c)
         "    Name this connection.",
         "UNPAUSE",
         "    End a pause.",
-        "HELP",
-        "    Print this help.",
     };
 
     GENERIC_HELP(c, "CLIENT", lines);

@@ -39,7 +39,6 @@ enum command_flag {
     COMMAND_NO_MULTI = 1u << 20,
     COMMAND_ALLOW_BUSY = 1u << 21,
     COMMAND_MOVABLEKEYS = 1u << 22,
-    COMMAND_MODULE = 1u << 23,
 };
 
 /* What a command needs around it. */
@@ -84,7 +83,7 @@ struct command {
     uint8_t name_len;
     uint8_t scope;                         /* enum command_scope */
     int16_t arity;                         /* at least -arity arguments when negative; the name counts */
-    uint16_t id;                           /* 0 .. COMMAND_COUNT - 1, subcommands included: the index of statistics */
+    uint16_t id;                           /* 0 .. command_count - 1, subcommands included: the index of statistics */
     int16_t first_key, last_key, key_step; /* the legacy triple; 0 for none. Exact unless COMMAND_MOVABLEKEYS */
     uint32_t flags;                        /* enum command_flag */
     uint32_t categories;                   /* ACL categories, one bit each, in the order of command_category_names */
@@ -99,7 +98,7 @@ struct command {
 
 /* Documentation as COMMAND DOCS answers it (generated into build/gen/command_docs.c). */
 struct command_arg {
-    const char *name, *type, *token, *since, *summary, *deprecated_since, *display_text;
+    const char *name, *type, *token, *since, *deprecated_since;
     int16_t key_spec; /* index of the key specification, -1 for none */
     uint8_t optional, multiple, multiple_token;
     uint16_t arg_count;

@@ -9,8 +9,7 @@
 
 #include "base/glob.h"
 #include "base/mem.h"
-#include "engine/cmd/call.h"
-#include "engine/cmd/reply.h"
+#include "engine/cmd/generic.h"
 #include "handlers.h"
 
 #define KEYS_ON_STACK 64
@@ -29,7 +28,6 @@ static const struct flag_name command_flags[] = {
     {COMMAND_WRITE, "write"},
     {COMMAND_READONLY, "readonly"},
     {COMMAND_DENYOOM, "denyoom"},
-    {COMMAND_MODULE, "module"},
     {COMMAND_ADMIN, "admin"},
     {COMMAND_PUBSUB, "pubsub"},
     {COMMAND_NOSCRIPT, "noscript"},
@@ -480,11 +478,11 @@ static const struct command *getkeys_command(struct call *c)
     if (cmd && cmd->sub_count > 0 && c->argc > 3)
         cmd = command_find_sub(cmd, c->argv[3]);
     if (!cmd)
-        reply_error_text(c->reply, "ERR Invalid command specified");
+        reply_error(c->reply, ERROR_GETKEYS_COMMAND);
     else if (!has_keys(cmd))
-        reply_error_text(c->reply, "ERR The command has no key arguments");
+        reply_error(c->reply, ERROR_GETKEYS_NONE);
     else if (!command_arity_ok(cmd, c->argc - 2))
-        reply_error_text(c->reply, "ERR Invalid number of arguments specified for command");
+        reply_error(c->reply, ERROR_GETKEYS_ARITY);
     else
         return cmd;
     return NULL;
@@ -526,7 +524,7 @@ static void getkeys(struct call *c, bool with_flags)
     if (n > 0 || (n == 0 && (cmd->flags & COMMAND_NO_MANDATORY_KEYS)))
         reply_keys(c, index, flags, n, with_flags);
     else
-        reply_error_text(c->reply, "ERR Invalid arguments specified for command");
+        reply_error(c->reply, ERROR_GETKEYS_ARGUMENTS);
     mem_free(block);
 }
 
@@ -545,7 +543,6 @@ void cmd_command_getkeysandflags(struct call *c)
 void cmd_command_help(struct call *c)
 {
     static const char *const lines[] = {
-        "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "(no subcommand)",
         "    Describe every command.",
         "COUNT",
@@ -560,12 +557,7 @@ void cmd_command_help(struct call *c)
         "    Describe these commands, or all.",
         "LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <glob>)]",
         "    List the names of commands, of all or of those that pass the filter.",
-        "HELP",
-        "    Print this help.",
     };
-    size_t n = sizeof lines / sizeof lines[0];
 
-    reply_array(c->reply, n);
-    for (size_t i = 0; i < n; i++)
-        reply_status(c->reply, lines[i]);
+    GENERIC_HELP(c, "COMMAND", lines);
 }

@@ -2,18 +2,13 @@
  * CONFIG. GET runs inside the executor, SET with the gate closed, so the strings of the configuration hold still. What
  * may be set, and why not, is the configuration's business (server/config.h).
  */
-#include <stdio.h>
-
 #include "base/mem.h"
-#include "engine/cmd/call.h"
-#include "engine/cmd/reply.h"
-#include "engine/cmd/session.h"
+#include "engine/cmd/generic.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "handlers.h"
 
-#define REASON_MAX 1000
 #define REWRITE_COST_US 20000 /* a file written and synced */
 
 struct emission {
@@ -40,14 +35,6 @@ void cmd_config_get(struct call *c)
     reply_insert(c->reply, mark, '%', e.count);
 }
 
-static void reply_reason(struct call *c, const char *reason)
-{
-    char text[REASON_MAX + 8];
-
-    snprintf(text, sizeof text, "ERR %s", reason);
-    reply_error_text(c->reply, text);
-}
-
 /* CONFIG SET name value [name value ...] */
 void cmd_config_set(struct call *c)
 {
@@ -55,7 +42,7 @@ void cmd_config_set(struct call *c)
     size_t n = (size_t)(c->argc - 2) / 2;
     struct config *config = c->server->config;
     struct view *names, *values;
-    char err[REASON_MAX];
+    char err[ERROR_LINE_MAX];
 
     if (c->argc % 2 != 0) {
         reply_error(c->reply, ERROR_SYNTAX);
@@ -70,21 +57,21 @@ void cmd_config_set(struct call *c)
     if (config_set(config, names, values, n, s->admin || config_protected_ok(config, s->local), err, sizeof err) == 0)
         reply_ok(c->reply);
     else
-        reply_reason(c, err);
+        reply_error(c->reply, ERROR_CONFIG, err);
     mem_free(names);
 }
 
 /* CONFIG REWRITE */
 void cmd_config_rewrite(struct call *c)
 {
-    char err[REASON_MAX];
+    char err[ERROR_LINE_MAX];
 
     if (!call_may_take(c, REWRITE_COST_US))
         return;
     if (config_rewrite(c->server->config, err, sizeof err) == 0)
         reply_ok(c->reply);
     else
-        reply_reason(c, err);
+        reply_error(c->reply, ERROR_CONFIG, err);
 }
 
 /* CONFIG RESETSTAT */
@@ -98,20 +85,15 @@ void cmd_config_resetstat(struct call *c)
 void cmd_config_help(struct call *c)
 {
     static const char *const lines[] = {
-        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "GET <pattern>",
-        "    Return parameters matching the glob-like <pattern> and their values.",
-        "SET <directive> <value>",
-        "    Set the configuration <directive> to <value>.",
+        "GET <pattern> [<pattern> ...]",
+        "    Answer the parameters whose names match, with their values.",
         "RESETSTAT",
-        "    Reset statistics reported by the INFO command.",
+        "    Begin the statistics of INFO anew.",
         "REWRITE",
-        "    Rewrite the configuration file.",
-        "HELP",
-        "    Prints this help.",
+        "    Write what has changed into the configuration file.",
+        "SET <parameter> <value> [<parameter> <value> ...]",
+        "    Change parameters: all of them, or none when one cannot be.",
     };
 
-    reply_array(c->reply, sizeof lines / sizeof *lines);
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        reply_status(c->reply, lines[i]);
+    GENERIC_HELP(c, "CONFIG", lines);
 }

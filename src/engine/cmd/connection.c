@@ -94,7 +94,7 @@ static bool hello_options(struct call *c)
             if (!client_set_name(c, c->argv[++i]))
                 return false;
         } else {
-            reply_error(c->reply, ERROR_HELLO_OPTION, (int)c->argv[i].n, c->argv[i].p);
+            reply_error(c->reply, ERROR_HELLO_OPTION, ERROR_SHOWN(c->argv[i]));
             return false;
         }
     }

@@ -17,7 +17,9 @@
 #include "engine/server/server.h"
 #include "engine/store/access.h"
 #include "engine/store/heap.h"
+#include "engine/store/keyspace.h"
 #include "engine/store/thread.h"
+#include "engine/store/watch.h"
 #include "engine/types/string.h"
 #include "handlers.h"
 
@@ -110,8 +112,8 @@ static void debug_jmap(struct call *c)
     if (!call_may_take(c, REPORT_US))
         return;
     heap_stats(c->thread->heap->shared, &heap);
-    buf_printf(&out, "slab: %llu bytes used, %llu resident, %llu pages, %llu draining\n", (unsigned long long)heap.used,
-               (unsigned long long)heap.resident, (unsigned long long)heap.pages, (unsigned long long)heap.draining);
+    buf_printf(&out, "slab: %llu bytes used, %llu resident, %llu pages\n", (unsigned long long)heap.used,
+               (unsigned long long)heap.resident, (unsigned long long)heap.pages);
     allocator_report(put_text, &out);
     reply_verbatim(c->reply, buf_view(&out), "txt");
     buf_free(&out);
@@ -134,6 +136,7 @@ static bool populate_one(struct call *c, struct view name, struct view value, si
     memcpy(item_bytes(it), value.p, n);
     memset(item_bytes(it) + n, 0, size - n);
     db_insert(c->db, c->thread, &key, it);
+    watch_changed(&c->server->keyspace->partitions[key_partition(&key)], c->db, &key);
     c->changes++;
     return true;
 }
@@ -191,8 +194,6 @@ static void debug_help(struct call *c)
         "    Leave expired keys until somebody asks for them, or remove them at once (the default).",
         "SLEEP <seconds>",
         "    Answer after that time. Decimals are allowed.",
-        "HELP",
-        "    Print this help.",
     };
 
     GENERIC_HELP(c, "DEBUG", lines);

@@ -20,7 +20,7 @@ static bool conditions(struct call *c, unsigned *out)
         while (k < 4 && !view_equal_case(c->argv[i], words[k].word))
             k++;
         if (k == 4) {
-            reply_error(c->reply, ERROR_EXPIRE_OPTION, (int)c->argv[i].n, c->argv[i].p);
+            reply_error(c->reply, ERROR_EXPIRE_OPTION, ERROR_SHOWN(c->argv[i]));
             return false;
         }
         *out |= words[k].flag;
@@ -62,17 +62,12 @@ static void expire(struct call *c, int64_t unit_ms, bool from_now)
         reply_error(c->reply, ERROR_INVALID_EXPIRE, c->command->name);
         return;
     }
-    it = call_find(c, 0, &at);
+    it = generic_use(c, 0, &at);
     if (!it || !allowed(only, item_expiry(it), when)) {
         reply_integer(c->reply, 0);
         return;
     }
-    if (when <= call_now(c)) {
-        call_delete(c, 0, &at);
-    } else {
-        db_expire(c->db, c->thread, &c->keys[0], &at, when);
-        call_changed(c, 0, "expire");
-    }
+    generic_expire(c, &at, when);
     reply_integer(c->reply, 1);
 }
 
@@ -147,13 +142,7 @@ void cmd_pexpiretime(struct call *c)
 void cmd_persist(struct call *c)
 {
     struct place at;
-    struct item *it = call_find(c, 0, &at);
+    struct item *it = generic_use(c, 0, &at);
 
-    if (!it || item_expiry(it) < 0) {
-        reply_integer(c->reply, 0);
-        return;
-    }
-    db_expire(c->db, c->thread, &c->keys[0], &at, -1);
-    call_changed(c, 0, "persist");
-    reply_integer(c->reply, 1);
+    reply_integer(c->reply, it && generic_persist(c, it, &at));
 }

@@ -13,7 +13,9 @@
 #include "base/num.h"
 #include "engine/cmd/work.h"
 #include "engine/server/clients.h"
+#include "engine/store/access.h"
 #include "engine/store/thread.h"
+#include "engine/types/value.h"
 #include "handlers.h"
 
 /* ---- shared ---- */
@@ -33,6 +35,15 @@ struct item *generic_peek(struct call *c, unsigned i)
     struct item *it = call_find(c, i, NULL);
 
     tally_add(it ? &c->thread->hits : &c->thread->misses, 1);
+    return it;
+}
+
+struct item *generic_use(struct call *c, unsigned i, struct place *at)
+{
+    struct item *it = call_find(c, i, at);
+
+    if (it && !c->session->no_touch)
+        access_touch(it, &c->thread->random);
     return it;
 }
 
@@ -61,10 +72,31 @@ void generic_help(struct call *c, const char *container, const char *const *line
     char head[96];
 
     snprintf(head, sizeof head, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container);
-    reply_array(c->reply, n + 1);
+    reply_array(c->reply, n + 3);
     reply_status(c->reply, head);
     for (size_t i = 0; i < n; i++)
         reply_status(c->reply, lines[i]);
+    reply_status(c->reply, "HELP");
+    reply_status(c->reply, "    Print this help.");
+}
+
+void generic_expire(struct call *c, const struct place *at, int64_t when)
+{
+    if (when <= call_now(c)) {
+        call_delete(c, 0, at);
+        return;
+    }
+    db_expire(c->db, c->thread, &c->keys[0], at, when);
+    call_changed(c, 0, "expire");
+}
+
+bool generic_persist(struct call *c, const struct item *it, const struct place *at)
+{
+    if (item_expiry(it) < 0)
+        return false;
+    db_expire(c->db, c->thread, &c->keys[0], at, -1);
+    call_changed(c, 0, "persist");
+    return true;
 }
 
 /* ---- one key, or several of them ---- */
@@ -112,9 +144,19 @@ void cmd_exists(struct call *c)
     count_keys(c, generic_peek);
 }
 
+/* Also when the connection leaves the access clock alone otherwise (CLIENT NO-TOUCH). */
+static struct item *touch(struct call *c, unsigned i)
+{
+    struct item *it = generic_peek(c, i);
+
+    if (it)
+        access_touch(it, &c->thread->random);
+    return it;
+}
+
 void cmd_touch(struct call *c)
 {
-    count_keys(c, call_read);
+    count_keys(c, touch);
 }
 
 void cmd_type(struct call *c)
@@ -132,12 +174,7 @@ static void put(struct call *c, struct db *db, unsigned i, struct item *it)
     struct place at;
     struct item *old = call_find_in(c, db, i, &at);
 
-    if (!old) {
-        db_insert(db, c->thread, &c->keys[i], it);
-        return;
-    }
-    db_replace(db, c->thread, &c->keys[i], &at, it);
-    item_free(c->thread, old);
+    value_put(db, c->thread, &c->keys[i], old, &at, it);
 }
 
 /* Says that the item went from key 0 of c->db to key i of db: two events, one change as Redis counts. */
@@ -165,7 +202,7 @@ static void rename_key(struct call *c, bool only_new)
         reply_integer(c->reply, 0);
         return;
     }
-    from = call_find(c, 0, &at);
+    from = generic_use(c, 0, &at);
     db_remove(c->db, c->thread, &c->keys[0], &at);
     it = item_move(c->thread, c->keys[1].name, from, item_expiry(from));
     if (!it) {
@@ -233,6 +270,7 @@ void cmd_copy(struct call *c)
         reply_error(c->reply, ERROR_MEMORY);
         return;
     }
+    it->access = access_now(); /* a copy has no past */
     put(c, db, 1, it);
     call_changed_in(c, db, 1, "copy_to");
     reply_integer(c->reply, 1);
@@ -254,7 +292,7 @@ void cmd_move(struct call *c)
         reply_integer(c->reply, 0);
         return;
     }
-    it = call_find(c, 0, &at);
+    it = generic_use(c, 0, &at);
     db_remove(c->db, c->thread, &c->keys[0], &at);
     db_insert(db, c->thread, &c->keys[0], it);
     moved(c, db, 0, "move_from", "move_to");

@@ -240,7 +240,7 @@ static void info_memory(struct facts *f)
     field(f, "mem_cluster_links", "0");
     field(f, "mem_aof_buffer", "0");
     field(f, "mem_allocator", "%s", allocator_name());
-    field(f, "active_defrag_running", "%d", f->heap.draining > 0);
+    field(f, "active_defrag_running", "%d", defrag_cycle_running(f->server));
 }
 
 static void info_persistence(struct facts *f)
@@ -255,7 +255,7 @@ static void info_persistence(struct facts *f)
     field(f, "current_fork_perc", "0.00");
     field(f, "current_save_keys_processed", "0");
     field(f, "current_save_keys_total", "0");
-    field_int(f, "rdb_changes_since_last_save", (int64_t)atomic_load_explicit(&s->changes, memory_order_relaxed));
+    field_int(f, "rdb_changes_since_last_save", server_stats_changes(s));
     field(f, "rdb_bgsave_in_progress", "0");
     field_int(f, "rdb_last_save_time", atomic_load_explicit(&s->last_save_wall_s, memory_order_relaxed));
     field(f, "rdb_last_bgsave_status", "ok");
@@ -282,6 +282,20 @@ static void info_persistence(struct facts *f)
 static void field_x100(struct facts *f, const char *name, int64_t x100)
 {
     field(f, name, "%lld.%02lld", (long long)(x100 / 100), (long long)(x100 % 100));
+}
+
+static void add_count(void *arg, const char *code, int64_t count)
+{
+    (void)code;
+    *(int64_t *)arg += count;
+}
+
+static int64_t error_replies(struct server *s)
+{
+    int64_t n = 0;
+
+    server_stats_errors(s, add_count, &n);
+    return n;
 }
 
 static void info_stats(struct facts *f)
@@ -324,7 +338,7 @@ static void info_stats(struct facts *f)
     field(f, "tracking_total_items", "0");
     field(f, "tracking_total_prefixes", "0");
     field(f, "unexpected_error_replies", "0");
-    field_int(f, "total_error_replies", n->errors);
+    field_int(f, "total_error_replies", error_replies(s));
     field(f, "dump_payload_sanitizations", "0");
     field(f, "io_threaded_reads_processed", "0");
     field(f, "io_threaded_writes_processed", "0");
@@ -446,7 +460,7 @@ static void info_larder(struct facts *f)
     field_int(f, "larder_slab_used_bytes", (int64_t)f->heap.used);
     field_int(f, "larder_slab_resident_bytes", (int64_t)f->heap.resident);
     field_int(f, "larder_slab_pages", (int64_t)f->heap.pages);
-    field_int(f, "larder_slab_draining_pages", (int64_t)f->heap.draining);
+    field_int(f, "larder_slab_fragmentation_bytes", (int64_t)f->heap.resident - (int64_t)f->heap.used);
 }
 
 /* ---- choosing ---- */

@@ -67,7 +67,7 @@ static bool parse_options(struct call *c, struct options *o)
         }
     }
     if (o->ranges && o->length) {
-        reply_error_text(c->reply, "ERR If you want both the length and indexes, please just use IDX.");
+        reply_error(c->reply, ERROR_LCS_OPTIONS);
         return false;
     }
     return true;
@@ -78,11 +78,11 @@ static bool size_ok(struct call *c, struct view a, struct view b)
     unsigned __int128 table = (unsigned __int128)(a.n + 1) * (b.n + 1) * sizeof(uint32_t);
 
     if (a.n >= UINT32_MAX - 1 || b.n >= UINT32_MAX - 1) {
-        reply_error_text(c->reply, "ERR String too long for LCS");
+        reply_error(c->reply, ERROR_LCS_LENGTH);
         return false;
     }
     if (table > (unsigned __int128)work_string_max(c)) {
-        reply_error_text(c->reply, "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
+        reply_error(c->reply, ERROR_LCS_LIMIT);
         return false;
     }
     return true;
@@ -237,7 +237,7 @@ void cmd_lcs(struct call *c)
     struct view a, b;
 
     if ((first && first->type != ITEM_STRING) || (second && second->type != ITEM_STRING)) {
-        reply_error_text(c->reply, "ERR The specified keys must contain string values");
+        reply_error(c->reply, ERROR_LCS_TYPE);
         return;
     }
     a = string_of(first);
@@ -255,7 +255,7 @@ void cmd_lcs(struct call *c)
     call_read(c, 0);
     call_read(c, 1);
     if (!compute(&l))
-        reply_error_text(c->reply, "ERR Insufficient memory, failed allocating transient memory for LCS");
+        reply_error(c->reply, ERROR_LCS_MEMORY);
     else if (o.ranges)
         reply_ranges(c, &o, &l);
     else if (o.length)

@@ -93,7 +93,6 @@ void cmd_object_help(struct call *c)
         "FREQ <key>",     "    Answer the access counter of the key, which grows with the logarithm of its use.",
         "IDLETIME <key>", "    Answer the seconds since the key was last read or written.",
         "REFCOUNT <key>", "    Answer the number of references to the key's value.",
-        "HELP",           "    Print this help.",
     };
 
     GENERIC_HELP(c, "OBJECT", lines);
@@ -125,8 +124,6 @@ void cmd_memory_help(struct call *c)
     static const char *const lines[] = {
         "USAGE <key> [SAMPLES <count>]",
         "    Answer the bytes that the key and its value hold.",
-        "HELP",
-        "    Print this help.",
     };
 
     GENERIC_HELP(c, "MEMORY", lines);

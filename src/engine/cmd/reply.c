@@ -6,8 +6,6 @@
 
 #include "base/num.h"
 
-#define ERROR_MAX 1024 /* bytes of an error line that are sent */
-
 const char *error_format(enum error_id id)
 {
     static const char *const formats[] = {
@@ -25,30 +23,20 @@ void reply_bulk_integer(struct reply *r, int64_t v)
     r->ops->bulk(r, text, num_format_int(text, v));
 }
 
-void reply_bulk_printf(struct reply *r, const char *fmt, ...)
-{
-    char text[ERROR_MAX];
-    va_list ap;
-    int n;
-
-    va_start(ap, fmt);
-    n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    r->ops->bulk(r, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
-}
-
 static void send_error(struct reply *r, char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (text[i] == '\r' || text[i] == '\n')
             text[i] = ' ';
     r->errors++;
+    if (r->on_error)
+        r->on_error(r->on_error_arg, view_of(text, n));
     r->ops->error(r, text, n);
 }
 
 void reply_error(struct reply *r, enum error_id id, ...)
 {
-    char text[ERROR_MAX];
+    char text[ERROR_LINE_MAX];
     va_list ap;
     int n;
 

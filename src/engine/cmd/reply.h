@@ -36,6 +36,9 @@ struct reply {
     const struct reply_ops *ops;
     uint8_t resp;    /* 2 or 3 */
     uint64_t errors; /* error replies written so far */
+    /* Told of every error, with its text; may be NULL. */
+    void (*on_error)(void *arg, struct view text);
+    void *on_error_arg;
 };
 
 /* Values of at least this many bytes are sent from where they are instead of being copied. */
@@ -60,9 +63,7 @@ static inline void reply_bulk_str(struct reply *r, const char *s)
 /* A decimal number as a bulk string. */
 void reply_bulk_integer(struct reply *r, int64_t v);
 
-/* printf output as a bulk string, as a status line (no CR or LF may come out of it). */
-void reply_bulk_printf(struct reply *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
+/* No CR or LF may stand in it. */
 static inline void reply_status(struct reply *r, const char *s)
 {
     r->ops->status(r, s, strlen(s));

@@ -13,12 +13,13 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/cmd/call.h"
+#include "engine/cmd/generic.h"
 #include "engine/cmd/work.h"
-#include "engine/store/access.h"
 #include "engine/store/db.h"
 #include "engine/store/item.h"
 #include "engine/store/thread.h"
 #include "engine/types/string.h"
+#include "engine/types/value.h"
 #include "handlers.h"
 
 #define MGET_SMALL 64 /* so many values are read without asking what they cost */
@@ -70,29 +71,6 @@ static bool store_plain(struct call *c, unsigned i, struct view value)
         return false;
     call_changed(c, i, "set");
     return true;
-}
-
-/* A plain item for key i that is in no table yet, or NULL. */
-static struct item *make(struct call *c, unsigned i, struct view value, int64_t expiry)
-{
-    struct item *it = item_new_string(c->thread, c->keys[i].name, value.n, expiry);
-
-    if (it && value.n > 0)
-        memcpy(item_bytes(it), value.p, value.n);
-    return it;
-}
-
-/* Puts an item that was made before under key i; old, which is freed, was found at `at`. */
-static void put(struct call *c, unsigned i, struct item *old, const struct place *at, struct item *it)
-{
-    if (old) {
-        it->access = old->access;
-        access_touch(it, &c->thread->random);
-        db_replace(c->db, c->thread, &c->keys[i], at, it);
-        item_free(c->thread, old);
-    } else {
-        db_insert(c->db, c->thread, &c->keys[i], it);
-    }
 }
 
 /* ---- SET and GETEX: options ---- */
@@ -179,14 +157,14 @@ enum set_result {
 /* Puts value in the place of old, replying with old. */
 static bool exchange(struct call *c, struct item *old, const struct place *at, struct view value, int64_t expiry)
 {
-    struct item *it = make(c, 0, value, expiry);
+    struct item *it = string_new(c->thread, &c->keys[0], value, expiry);
 
     if (!it) {
         reply_error(c->reply, ERROR_MEMORY);
         return false;
     }
     reply_value(c, old);
-    put(c, 0, old, at, it);
+    value_overwrite(c->db, c->thread, &c->keys[0], old, at, it);
     return true;
 }
 
@@ -315,15 +293,10 @@ void cmd_getex(struct call *c)
     reply_value(c, it);
     if (!it || o.expiry == EXPIRY_NONE || !call_find(c, 0, &at))
         return;
-    if (is_time(o.expiry) && expiry <= call_now(c)) {
-        call_delete(c, 0, &at);
-    } else if (is_time(o.expiry)) {
-        db_expire(c->db, c->thread, &c->keys[0], &at, expiry);
-        call_changed(c, 0, "expire");
-    } else if (item_expiry(it) >= 0) {
-        db_expire(c->db, c->thread, &c->keys[0], &at, -1);
-        call_changed(c, 0, "persist");
-    }
+    if (is_time(o.expiry))
+        generic_expire(c, &at, expiry);
+    else
+        generic_persist(c, it, &at);
 }
 
 void cmd_strlen(struct call *c)
@@ -397,7 +370,7 @@ static bool set_pairs_made(struct call *c)
     unsigned n = 0;
     bool ok;
 
-    while (made && n < c->key_count && (made[n] = make(c, n, c->argv[2 + 2 * n], -1)) != NULL)
+    while (made && n < c->key_count && (made[n] = string_new(c->thread, &c->keys[n], c->argv[2 + 2 * n], -1)) != NULL)
         n++;
     ok = made && n == c->key_count;
     for (unsigned i = 0; i < n; i++) {
@@ -409,7 +382,7 @@ static bool set_pairs_made(struct call *c)
             continue;
         }
         old = call_find(c, i, &at);
-        put(c, i, old, &at, made[i]);
+        value_overwrite(c->db, c->thread, &c->keys[i], old, &at, made[i]);
         call_changed(c, i, "set");
     }
     mem_free(made);

@@ -15,6 +15,7 @@
 #include "engine/store/access.h"
 #include "engine/store/item.h"
 #include "engine/store/thread.h"
+#include "engine/types/value.h"
 
 #define BLOCK_CLASS 8               /* bytes: sizes of blocks are multiples of this */
 #define EMBSTR_MAX 44               /* bytes up to which Redis calls a string embstr */
@@ -44,17 +45,13 @@ static bool fits_block(const struct item *it, size_t key_len, size_t n, bool exp
            block_class(item_block_size(key_len, n, expires)) == block_class(item_size(it));
 }
 
-static void put_item(struct db *db, struct thread *t, const struct key *key, struct item *old, const struct place *at,
-                     struct item *it)
+struct item *string_new(struct thread *t, const struct key *key, struct view value, int64_t expiry)
 {
-    if (!old) {
-        db_insert(db, t, key, it);
-        return;
-    }
-    it->access = old->access;
-    access_touch(it, &t->random);
-    db_replace(db, t, key, at, it);
-    item_free(t, old);
+    struct item *it = item_new_string(t, key->name, value.n, expiry);
+
+    if (it && value.n > 0)
+        memcpy(item_bytes(it), value.p, value.n);
+    return it;
 }
 
 struct item *string_store(struct db *db, struct thread *t, const struct key *key, struct item *old,
@@ -70,13 +67,11 @@ struct item *string_store(struct db *db, struct thread *t, const struct key *key
         access_touch(old, &t->random);
         return item_expiry(old) == expiry ? old : db_expire(db, t, key, at, expiry);
     }
-    it = item_new_string(t, key->name, value.n, expiry);
+    it = string_new(t, key, value, expiry);
     if (!it)
         return NULL;
-    if (value.n > 0)
-        memcpy(item_bytes(it), value.p, value.n);
     it->form = form;
-    put_item(db, t, key, old, at, it);
+    value_overwrite(db, t, key, old, at, it);
     return it;
 }
 
@@ -178,7 +173,7 @@ struct item *string_resize(struct db *db, struct thread *t, const struct key *ke
     }
     it->form = ITEM_FORM_RAW;
     if (it != old)
-        put_item(db, t, key, old, at, it);
+        value_overwrite(db, t, key, old, at, it);
     else
         access_touch(it, &t->random);
     return it;

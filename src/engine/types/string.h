@@ -8,6 +8,10 @@
 #include "base/view.h"
 #include "engine/store/db.h"
 
+/* A plain string item for key that is in no table yet (types/value.h puts it there), expiry in ms since the epoch, -1 for
+ * none. NULL when there is no memory. */
+struct item *string_new(struct thread *t, const struct key *key, struct view value, int64_t expiry);
+
 /*
  * Stores value under key with that expiry (ms since the epoch, -1 none). old is what db_find found there at `at`, of
  * any type, or NULL; it is overwritten in place when the block fits, else freed. Returns the item that is there now, or

@@ -18,6 +18,8 @@ OWN_SUBCOMMANDS = {
     "object": {"encoding", "freq", "idletime", "refcount"},
     "memory": {"usage"},
 }
+# What COMMAND DOCS says in words; subcommands are compared one by one.
+DOCS_PROSE = {"summary", "complexity", "replaced_by", "subcommands"}
 # Settings whose value belongs to the server at hand.
 OWN_SETTINGS = {"port", "unixsocket"}
 CLIENT_FIELDS = ("name", "db", "sub", "psub", "multi", "user", "redir", "resp", "flags", "cmd")
@@ -64,7 +66,10 @@ def clock(args, ours, theirs):
 def help_text(args, ours, theirs):
     if ours[0] != "*" or theirs[0] != "*":
         return exact(args, ours, theirs)
-    return None if ours[1] and all(item[0] == "+" for item in ours[1]) else "not a list of status lines"
+    if len(ours[1]) < 4 or any(item[0] != "+" for item in ours[1]):
+        return "not a list of status lines"
+    same = ours[1][0] == theirs[1][0] and ours[1][-2] == theirs[1][-2]
+    return None if same else "another head, or no HELP at the end"
 
 
 def hello(args, ours, theirs):
@@ -200,11 +205,26 @@ def command_docs(args, ours, theirs):
     if set(mine) != set(other):
         return f"different: {set(mine) ^ set(other)}"
     for name in mine:
-        one, two = ({key.decode(): value for key, value in _mapping(doc[name]).items()} for doc in (mine, other))
-        wrong = differing(one, two, ("since", "group"))
-        if wrong or not one.get("summary"):
-            return f"{name}: {wrong or 'no summary'}"
+        wrong = docs_entry(name, mine[name], other[name])
+        if wrong:
+            return wrong
     return None
+
+
+def docs_entry(name, mine, other):
+    """Everything but prose: the fields and their order, versions, flags, arguments, and the same of subcommands."""
+    one, two = ({key.decode(): value for key, value in _mapping(doc).items()} for doc in (mine, other))
+    if list(one) != list(two) or not one["summary"]:
+        return f"{name}: the fields differ, or the summary is empty: {list(one)} / {list(two)}"
+    for entry in (one, two):
+        if "history" in entry:
+            entry["history"] = [version for version, _ in entry["history"]]
+    wrong = differing(one, two, [field for field in two if field not in DOCS_PROSE])
+    if wrong:
+        return f"{name}: {wrong}"
+    subs, other_subs = _mapping(one.get("subcommands", {})), _mapping(two.get("subcommands", {}))
+    return next(filter(None, (docs_entry(sub.decode(), subs[sub], other_subs[sub])
+                              for sub in sorted(set(subs) & set(other_subs)))), None)
 
 
 def _mapping(value):
@@ -264,7 +284,7 @@ RULES = {
     "COMMAND|LIST": (command_list, MORE_COMMANDS),
     "COMMAND|INFO": (command_info, MORE_COMMANDS + ", and flags are sets"),
     "COMMAND": (command_info, MORE_COMMANDS + ", and flags are sets"),
-    "COMMAND|DOCS": (command_docs, OWN_PROSE + "; names, groups and versions are compared"),
+    "COMMAND|DOCS": (command_docs, OWN_PROSE + "; all that is no prose is compared"),
     "COMMAND|HELP": (help_text, OWN_PROSE),
     "CONFIG|GET": (config_get, "each server has settings that the other lacks; those in stream.SETTINGS are compared"),
     "CONFIG|HELP": (help_text, OWN_PROSE),
