@@ -11,11 +11,13 @@
 #include <stdint.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/random.h"
 #include "engine/store/db.h"
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
@@ -63,6 +65,23 @@ static inline int support_teardown(void **state)
 static inline struct key support_key(const struct support *s, const char *name)
 {
     return key_make(keyspace_hash_key(s->keyspace), view_str(name));
+}
+
+/* Random numbers from a seed that is new in each run, or given by LARDER_TEST_SEED; printed, to repeat what failed. */
+static inline struct random support_random(void)
+{
+    const char *given = getenv("LARDER_TEST_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 10) : 0;
+    struct random r;
+
+    if (!given)
+        random_bytes(&seed, sizeof seed);
+    print_message("LARDER_TEST_SEED=%llu\n", (unsigned long long)seed);
+    for (unsigned i = 0; i < 4; i++)
+        r.s[i] = (seed += UINT64_C(0x9e3779b97f4a7c15)) | (i == 0); /* never all zeros */
+    for (unsigned i = 0; i < 32; i++)
+        random_next(&r);
+    return r;
 }
 
 #endif

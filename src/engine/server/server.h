@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/server/defrag_cycle.h"
 #include "engine/store/thread.h"
 
 struct clients;
@@ -18,6 +19,8 @@ struct server_ops {
     void (*shutdown)(void *arg);
     /* Wakes the connections that CLIENT PAUSE holds. Gate closed. */
     void (*unpause)(void *arg);
+    /* Lets whoever waits to close the gate have it, and comes back inside. Threads that may wait, holding nothing. */
+    void (*let_in)(void *arg, struct thread *t);
 };
 
 /* Statistics of a command, one array per thread, indexed by command id. */
@@ -59,9 +62,9 @@ struct server {
     _Atomic bool stopping;
     _Atomic int64_t ops_per_sec, input_kbps_x100, output_kbps_x100; /* sampled by the housekeeping timer */
     _Atomic uint64_t blocked_clients, evicted_clients;
-    _Atomic uint64_t changes; /* rdb_changes_since_last_save */
     _Atomic int64_t last_save_wall_s;
     /* Sums of the tallies at the last CONFIG RESETSTAT are subtracted by readers: tallies have one writer each. */
+    struct defrag_cycle defrag;
     struct server_baseline *baseline; /* server/stats.c */
 };
 

@@ -196,6 +196,15 @@ void server_stats_sample(struct server *s)
     b->sampled_us = now;
 }
 
+int64_t server_stats_changes(const struct server *s)
+{
+    int64_t n = 0;
+
+    for (unsigned i = 0; i < s->thread_count; i++)
+        n += tally_read(&s->threads[i]->changes);
+    return n;
+}
+
 int64_t server_stats_memory(const struct server *s)
 {
     struct heap_stats heap = {0};
@@ -215,8 +224,9 @@ static struct error_slot *error_slot(struct server_baseline *b, const char *code
     return NULL;
 }
 
-void server_stats_error(struct server *s, struct view text)
+void server_stats_error(void *arg, struct view text)
 {
+    const struct server *s = arg;
     struct server_baseline *b = s->baseline;
     const char *space = text.n ? memchr(text.p, ' ', text.n) : NULL;
     size_t n = space ? (size_t)(space - text.p) : text.n;

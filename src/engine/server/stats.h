@@ -10,7 +10,7 @@
 /* The tallies of struct thread that are statistics. */
 /* clang-format off */
 #define SERVER_TALLIES(X)                                                                                              \
-    X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(commands) X(errors) X(rejected) X(net_in) X(net_out)   \
+    X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(commands) X(rejected) X(net_in) X(net_out)   \
     X(connections) X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)
 /* clang-format on */
 
@@ -43,11 +43,14 @@ void server_stats_reset(struct server *s);
 /* Takes a sample for the rates and the memory peak: a timer's work, every 100 ms, always on the same thread. */
 void server_stats_sample(struct server *s);
 
-/* Counts an error reply under its code, the first word of `text`. */
-void server_stats_error(struct server *s, struct view text);
+/* Counts an error reply under its code, the first word of `text`. A reply's on_error: arg is the struct server. */
+void server_stats_error(void *arg, struct view text);
 
 /* Calls fn for each code that was counted, in alphabetical order. */
 void server_stats_errors(struct server *s, void (*fn)(void *arg, const char *code, int64_t count), void *arg);
+
+/* Changes of keys since the last save, as Redis's dirty counts them. */
+int64_t server_stats_changes(const struct server *s);
 
 /* Bytes in use: everything that was allocated, and the blocks of the store. */
 int64_t server_stats_memory(const struct server *s);

@@ -145,44 +145,64 @@ static void mark_filled(struct db *db, uint32_t partition, bool filled)
         atomic_fetch_and_explicit(&db->filled[partition / 64], ~bit, memory_order_relaxed);
 }
 
-void db_prefetch_table(struct db *db, const struct key *key)
+/* First the lock and the table, then the bucket, then the item: each stage over all keys, so that what one fetched is
+ * there when the next one looks. A bucket is read under its lock only; when that is taken, the key does without. */
+void db_prefetch(struct db *db, const struct key *const *keys, unsigned n)
 {
-    struct table *t = db_table(db, key_partition(key));
+    struct partition *partitions = db->keyspace->partitions;
+    struct table *tables[DB_PREFETCH_MAX];
 
-    __builtin_prefetch(&db->keyspace->partitions[key_partition(key)], 1);
-    if (t)
-        __builtin_prefetch(t);
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t partition = key_partition(keys[i]);
+        tables[i] = db_table(db, partition);
+        __builtin_prefetch(&partitions[partition], 1);
+        __builtin_prefetch(tables[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t word = tables[i] ? segment_word(&tables[i]->root) : 0, position = hash_position(keys[i]->hash);
+        if (word & WORD_DIRECTORY)
+            __builtin_prefetch((struct segment *)word_address(word) + position_entry(position, word_depth(word)));
+        else if (word != 0)
+            __builtin_prefetch((struct bucket *)word_address(word) +
+                               position_bucket(position, word_depth(word), word_size(word)));
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct partition *p = &partitions[key_partition(keys[i])];
+        struct bucket *b;
+        uint64_t match;
+        if (!tables[i] || !partition_try(p))
+            continue;
+        b = table_home(tables[i], keys[i]->hash);
+        match = b ? bucket_match(b, hash_tag(keys[i]->hash)) : 0;
+        if (match)
+            __builtin_prefetch(bucket_ref(b, match_slot(match)), 1);
+        keyspace_release(db->keyspace, key_partition(keys[i]));
+    }
 }
 
-void db_prefetch_bucket(struct db *db, const struct key *key)
+/* Are the n bytes the same? Keys are short: whole words that may overlap beat a call. */
+static inline bool bytes_equal(const char *a, const char *b, size_t n)
 {
-    struct table *t = db_table(db, key_partition(key));
-    uint64_t word = t ? segment_word(&t->root) : 0, position = hash_position(key->hash);
+    uint64_t x, y;
 
-    if (word == 0)
-        return;
-    if (word & WORD_DIRECTORY) /* what it refers to may be gone; touched under the lock only */
-        __builtin_prefetch((struct segment *)word_address(word) + position_entry(position, word_depth(word)));
-    else
-        __builtin_prefetch((struct bucket *)word_address(word) +
-                           position_bucket(position, word_depth(word), word_size(word)));
+    if (n < 8 || n > 32)
+        return memcmp(a, b, n) == 0;
+    for (size_t i = 0; i + 8 < n; i += 8) {
+        memcpy(&x, a + i, 8);
+        memcpy(&y, b + i, 8);
+        if (x != y)
+            return false;
+    }
+    memcpy(&x, a + n - 8, 8);
+    memcpy(&y, b + n - 8, 8);
+    return x == y;
 }
 
-void db_prefetch_item(struct db *db, const struct key *key)
-{
-    struct table *t = db_table(db, key_partition(key));
-    struct bucket *b = t ? table_home(t, key->hash) : NULL;
-    uint64_t match = b ? bucket_match(b, hash_tag(key->hash)) : 0;
-
-    if (match)
-        __builtin_prefetch(bucket_ref(b, match_slot(match)), 1);
-}
-
-static bool item_has_key(const struct item *it, struct view key)
+static inline bool item_has_key(const struct item *it, struct view key)
 {
     struct view k = item_key(it);
 
-    return k.n == key.n && memcmp(k.p, key.p, k.n) == 0;
+    return k.n == key.n && bytes_equal(k.p, key.p, k.n);
 }
 
 struct item *db_find(struct db *db, const struct key *key, struct place *at)
@@ -457,14 +477,18 @@ uint64_t db_scan(struct db *db, uint32_t partition, uint64_t cursor, db_visit_fn
 struct item *db_random(struct db *db, struct thread *t, uint32_t partition)
 {
     struct table *table = db_table(db, partition);
-    struct bucket *b;
 
     if (!table || table->root.count == 0)
         return NULL;
-    for (;;) { /* ends: some bucket is not empty, and every hash is as likely */
-        unsigned slot = (unsigned)random_below(&t->random, TABLE_SLOTS);
-        for (b = table_home(table, random_next(&t->random)); b; b = bucket_next(b))
-            if (b->tags[slot] != 0)
-                return bucket_ref(b, slot);
+    for (;;) { /* ends: some slot of some chain is not empty, and each may be drawn */
+        struct bucket *b = table_home(table, random_next(&t->random));
+        unsigned length = 1, slot;
+        for (struct bucket *next = b; (next = bucket_next(next));)
+            length++;
+        slot = (unsigned)random_below(&t->random, (uint64_t)length * TABLE_SLOTS);
+        for (; slot >= TABLE_SLOTS; slot -= TABLE_SLOTS)
+            b = bucket_next(b);
+        if (b->tags[slot] != 0)
+            return bucket_ref(b, slot);
     }
 }

@@ -71,6 +71,7 @@ struct heap_shared {
     struct heap *fronts[THREAD_MAX];
     unsigned front_count;
     _Atomic uint32_t drain_epoch;
+    atomic_bool drains; /* some pages may be draining: whoever frees must look */
 };
 
 static struct page *page_of(const void *p)
@@ -203,6 +204,8 @@ static void page_put(struct heap_shared *hs, struct page *pg)
     pthread_mutex_unlock(&hs->chunk_lock);
     if (keep)
         return;
+    /* or the kernel would make a huge page of what is left, and fill the gap */
+    madvise((void *)((uintptr_t)pg & ~(CHUNK_SIZE - 1)), CHUNK_SIZE, MADV_NOHUGEPAGE);
     madvise(pg, PAGE_SIZE, MADV_DONTNEED);
     pthread_mutex_lock(&hs->chunk_lock);
     list_push(&hs->cold, pg);
@@ -302,6 +305,30 @@ void *heap_alloc_slow(struct heap *h, unsigned class)
     return p;
 }
 
+/* Puts a block, poisoned but for its first bytes, on its page's chain. Returns the page if that emptied it: it is then
+ * in no list, and page_put's. Class lock held. */
+static struct page *page_return(struct size_class *sc, char *p)
+{
+    struct page *pg = page_of(p);
+    uint16_t slot = (uint16_t)((size_t)(p - (char *)pg - PAGE_HEADER) / pg->size);
+
+    memcpy(p, &pg->free_head, sizeof pg->free_head);
+    block_poison(p, pg->size);
+    pg->free_head = slot;
+    pg->used--;
+    sc->blocks--;
+    if (pg->used > 0) {
+        page_settle(sc, pg);
+        return NULL;
+    }
+    if (pg->where == PAGE_BINNED)
+        list_take(&sc->bins[pg->bin], pg);
+    else if (pg->where == PAGE_DRAINING)
+        list_take(&sc->drain, pg);
+    sc->pages--;
+    return pg;
+}
+
 void heap_flush(struct heap *h, unsigned class, uint32_t keep)
 {
     struct magazine *m = &h->magazines[class];
@@ -310,28 +337,17 @@ void heap_flush(struct heap *h, unsigned class, uint32_t keep)
     struct page *empty = NULL, *next;
 
     pthread_mutex_lock(&sc->lock);
-    for (; m->count > keep; m->count--, sc->blocks--) {
+    for (; m->count > keep; m->count--) {
         char *p = m->head;
-        struct page *pg = page_of(p);
-        uint16_t slot = (uint16_t)((size_t)(p - (char *)pg - PAGE_HEADER) / pg->size);
+        struct page *pg;
 
         block_unpoison(p, sizeof(void *));
         memcpy(&m->head, p, sizeof m->head);
-        memcpy(p, &pg->free_head, sizeof pg->free_head);
-        block_poison(p, class * 8);
-        pg->free_head = slot;
-        pg->used--;
-        if (pg->used > 0) {
-            page_settle(sc, pg);
-            continue;
+        pg = page_return(sc, p);
+        if (pg) {
+            pg->next = empty;
+            empty = pg;
         }
-        if (pg->where == PAGE_BINNED)
-            list_take(&sc->bins[pg->bin], pg);
-        else if (pg->where == PAGE_DRAINING)
-            list_take(&sc->drain, pg);
-        sc->pages--;
-        pg->next = empty;
-        empty = pg;
     }
     pthread_mutex_unlock(&sc->lock);
     for (; empty; empty = next) {
@@ -347,9 +363,14 @@ void heap_trim(struct heap *h)
             heap_flush(h, i, 0);
 }
 
+static inline unsigned class_of(size_t size)
+{
+    return size < 16 ? 2 : (unsigned)((size + 7) / 8);
+}
+
 void *heap_alloc(struct heap *h, size_t size)
 {
-    unsigned class = size < 16 ? 2 : (unsigned)((size + 7) / 8);
+    unsigned class = class_of(size);
     struct magazine *m = &h->magazines[class];
     void *p = m->head;
 
@@ -362,12 +383,29 @@ void *heap_alloc(struct heap *h, size_t size)
     return p;
 }
 
+/* Frees a block straight to its page: a magazine would hand it out again. */
+static void return_block(struct heap *h, void *p, unsigned class)
+{
+    struct size_class *sc = &h->shared->classes[class];
+    struct page *empty;
+
+    pthread_mutex_lock(&sc->lock);
+    empty = page_return(sc, p);
+    pthread_mutex_unlock(&sc->lock);
+    if (empty)
+        page_put(h->shared, empty);
+}
+
 void heap_free(struct heap *h, void *p, size_t size)
 {
-    unsigned class = size < 16 ? 2 : (unsigned)((size + 7) / 8);
+    unsigned class = class_of(size);
     struct magazine *m = &h->magazines[class];
 
     tally_add(&h->used, -(int64_t)(class * 8));
+    if (__builtin_expect(atomic_load_explicit(&h->shared->drains, memory_order_relaxed), 0) && heap_draining(p)) {
+        return_block(h, p, class);
+        return;
+    }
     memcpy(p, &m->head, sizeof m->head);
     m->head = p;
     block_poison(p, class * 8);
@@ -409,6 +447,7 @@ uint64_t heap_choose_drain(struct heap_shared *hs)
 {
     uint64_t chosen = 0;
 
+    atomic_store_explicit(&hs->drains, true, memory_order_relaxed);
     for (unsigned i = 2; i < HEAP_CLASSES; i++)
         if (hs->classes[i].pages > 1)
             chosen += class_choose(&hs->classes[i], i);
@@ -432,6 +471,7 @@ void heap_end_drain(struct heap_shared *hs)
         }
         pthread_mutex_unlock(&sc->lock);
     }
+    atomic_store_explicit(&hs->drains, false, memory_order_relaxed);
 }
 
 void heap_drain_check(struct heap *h)

@@ -36,7 +36,7 @@ struct heap {
 struct heap_stats {
     uint64_t used;     /* bytes in blocks that are in use */
     uint64_t resident; /* bytes of pages in use or kept for reuse */
-    uint64_t pages, draining;
+    uint64_t pages;    /* in use */
 };
 
 struct heap_shared *heap_shared_new(void);
@@ -54,7 +54,7 @@ void heap_trim(struct heap *h);
 /* Blocks of at most HEAP_BLOCK_MAX bytes, 8-byte aligned, uninitialised; aborts when there is no memory. */
 void *heap_alloc(struct heap *h, size_t size);
 
-/* size is what it was allocated with. */
+/* size is what it was allocated with. A block of a draining page goes straight back to it. */
 void heap_free(struct heap *h, void *p, size_t size);
 
 /* Does the block lie in a page that is being drained? */

@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 #include "base/checked.h"
 #include "base/mem.h"
@@ -43,10 +42,9 @@ struct blob *blob_new_zeroed(size_t len, size_t cap)
     if (!checked_size_add(cap, sizeof *b + 4096, &size))
         return NULL;
     if (cap >= BLOB_MAP_MIN) {
-        b = mmap(NULL, map_size(cap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (b == MAP_FAILED)
+        b = mem_try_map(map_size(cap));
+        if (!b)
             return NULL;
-        mem_count((int64_t)map_size(cap));
     } else {
         b = mem_try(sizeof *b + cap);
         if (!b)
@@ -87,10 +85,9 @@ struct blob *blob_grow(struct blob *b, size_t cap)
             mem_free(b);
         }
     } else {
-        grown = mremap(b, map_size(b->cap), map_size(cap), MREMAP_MAYMOVE);
-        if (grown == MAP_FAILED)
+        grown = mem_try_remap(b, map_size(b->cap), map_size(cap));
+        if (!grown)
             return NULL;
-        mem_count((int64_t)map_size(cap) - (int64_t)map_size(grown->cap));
     }
     grown->cap = cap;
     return grown;
@@ -108,8 +105,7 @@ static void blob_free(struct blob *b)
         mem_free(b);
         return;
     }
-    mem_count(-(int64_t)map_size(b->cap));
-    munmap(b, map_size(b->cap));
+    mem_unmap(b, map_size(b->cap));
 }
 
 void blob_unref(struct blob *b)
@@ -139,12 +135,11 @@ static void blob_free_in_steps(struct blob *b)
     const size_t step = (size_t)4 << 20;
     size_t size = map_size(b->cap);
 
-    mem_count(-(int64_t)size);
     while (size > step) {
         size -= step;
-        munmap((char *)b + size, step);
+        mem_unmap((char *)b + size, step);
     }
-    munmap(b, size);
+    mem_unmap(b, size);
 }
 
 bool blob_reclaim(void)

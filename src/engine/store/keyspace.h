@@ -81,9 +81,10 @@ uint64_t keyspace_rehash(const void *ks, const struct item *it);
 /* Removes what stands in that slot: table, counters, bitmap. The item is the caller's. */
 void db_take(struct db *db, struct thread *t, uint32_t partition, uint64_t hash, struct bucket *b, unsigned slot);
 
-/* First stage of prefetching a key: the table's word. Then the bucket. Then, under the lock, the item. */
-void db_prefetch_table(struct db *db, const struct key *key);
-void db_prefetch_bucket(struct db *db, const struct key *key);
-void db_prefetch_item(struct db *db, const struct key *key);
+#define DB_PREFETCH_MAX 256
+
+/* Prefetches what looking up n <= DB_PREFETCH_MAX keys will touch. No lock held; nothing that the database consists of
+ * is freed meanwhile (the gate). */
+void db_prefetch(struct db *db, const struct key *const *keys, unsigned n);
 
 #endif

@@ -5,10 +5,10 @@
 
 #include "base/mem.h"
 
-const uint8_t table_sizes[TABLE_SIZES] = {1, 2, 3, 4, 6, 8, 12, 16};
+const uint8_t table_sizes[TABLE_SIZES] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 
 /* Items at which a segment of each size is rebuilt: about four fifths of its home slots. */
-static const uint16_t fill_limit[TABLE_SIZES] = {8, 13, 19, 26, 38, 51, 77, 103};
+static const uint16_t fill_limit[TABLE_SIZES] = {8, 13, 19, 26, 38, 51, 77, 103, 154, 205, 307, 410};
 #define SIZE_MAX_INDEX (TABLE_SIZES - 1)
 #define SIZE_AFTER_SPLIT (TABLE_SIZES - 2)
 
@@ -53,19 +53,6 @@ struct segment *table_segment(struct table *t, uint64_t position)
     i = position_entry(position, dir_depth);
     depth = word_depth(segment_word(&dir[i]));
     return &dir[i & ~(((size_t)1 << (dir_depth - depth)) - 1)];
-}
-
-struct bucket *table_home(struct table *t, uint64_t hash)
-{
-    uint64_t word = segment_word(&t->root), position = hash_position(hash);
-
-    if (word & WORD_DIRECTORY) {
-        struct segment *dir = word_address(word);
-        word = segment_word(&dir[position_entry(position, word_depth(word))]);
-    }
-    if (word == 0)
-        return NULL;
-    return (struct bucket *)word_address(word) + position_bucket(position, word_depth(word), word_size(word));
 }
 
 /* Puts the item into the chain, which it may lengthen. */
@@ -158,17 +145,23 @@ static void segment_rehome(const struct segment *s, struct segment *to, table_ha
     buckets_free(segment_bucket(s, 0), n);
 }
 
-/* Rebuilds segment s at another size. */
-static void segment_resize(struct segment *s, unsigned size, table_hash_fn *rehash, const void *arg)
+/* Rebuilds segment s at another size. Every reference to it gets the new address; its count and bound are those of the
+ * first. */
+static void segment_resize(struct table *t, struct segment *s, unsigned size, table_hash_fn *rehash, const void *arg)
 {
     struct segment to[2] = {{.deadline = DEADLINE_NONE}, {.deadline = DEADLINE_NONE}};
     uint64_t word = segment_word(s);
+    unsigned dir_depth = 0;
+    size_t shares = 1;
 
     segment_store(&to[0], segment_make(buckets_new(table_sizes[size]), size, word_depth(word)));
     segment_rehome(s, to, rehash, arg);
     s->deadline = to[0].deadline;
     s->count = to[0].count;
-    segment_store(s, segment_word(&to[0]));
+    if (table_directory(t, &dir_depth))
+        shares = (size_t)1 << (dir_depth - word_depth(word));
+    for (size_t i = 0; i < shares; i++)
+        segment_store(&s[i], segment_word(&to[0]));
 }
 
 /* Doubles the directory, or makes the first one of two entries. */
@@ -236,7 +229,7 @@ void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t dead
         segment_store(s, segment_make(buckets_new(1), 0, 0));
     } else if (s->count >= fill_limit[word_size(word)]) {
         if (word_size(word) < SIZE_MAX_INDEX)
-            segment_resize(s, word_size(word) + 1, rehash, arg);
+            segment_resize(t, s, word_size(word) + 1, rehash, arg);
         else if (word_depth(word) < TABLE_MAX_DEPTH)
             segment_split(t, position, rehash, arg);
         s = table_segment(t, position);
@@ -285,12 +278,23 @@ void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slo
     word = segment_word(s);
     size = word_size(word);
     if (s == &t->root && s->count == 0) {
-        mem_free(word_address(word));
+        buckets_free(word_address(word), table_sizes[size]);
         segment_store(s, 0);
         s->deadline = DEADLINE_NONE;
     } else if (size >= 2 && s->count < fill_limit[size] / 4u) {
-        segment_resize(s, size - 2, rehash, arg);
+        segment_resize(t, s, size - 2, rehash, arg);
     }
+}
+
+void table_trim(struct table *t, uint64_t position, table_hash_fn *rehash, const void *arg)
+{
+    struct segment *s = table_segment(t, position);
+    unsigned size = 0, now = word_size(segment_word(s));
+
+    while (size < now && s->count > fill_limit[size] * 7u / 8)
+        size++;
+    if (size < now)
+        segment_resize(t, s, size, rehash, arg);
 }
 
 void table_each_segment(struct table *t, table_segment_fn *fn, void *arg)

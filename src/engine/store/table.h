@@ -1,7 +1,7 @@
 /*
  * The hash table of one partition of one database (private to store/).
  *
- * A table is one segment, or a directory of 2^depth references to segments. A segment is 1 to 16 home buckets of one
+ * A table is one segment, or a directory of 2^depth references to segments. A segment is 1 to 64 home buckets of one
  * cache line: eight one-byte tags, eight 48-bit references to items, and a lower bound of the deadlines of the items
  * whose home it is. A full bucket is chained to overflow buckets through its last slot. Items never leave the chain of
  * their home bucket; a segment that fills up is rebuilt one size larger, and the largest splits in two, by itself.
@@ -26,7 +26,7 @@
 #define TABLE_SLOTS 8
 #define TABLE_POSITION_BITS 39
 #define TABLE_MAX_DEPTH 24
-#define TABLE_SIZES 8
+#define TABLE_SIZES 12
 #define DEADLINE_NONE UINT32_MAX
 
 struct bucket {
@@ -142,7 +142,18 @@ static inline unsigned match_slot(uint64_t match)
 struct segment *table_segment(struct table *t, uint64_t position);
 
 /* The home bucket of that hash, or NULL in an empty table. */
-struct bucket *table_home(struct table *t, uint64_t hash);
+static inline struct bucket *table_home(const struct table *t, uint64_t hash)
+{
+    uint64_t word = segment_word(&t->root), position = hash_position(hash);
+
+    if (__builtin_expect((word & WORD_DIRECTORY) != 0, 0)) {
+        const struct segment *dir = word_address(word);
+        word = segment_word(&dir[position_entry(position, word_depth(word))]);
+    }
+    if (word == 0)
+        return NULL;
+    return (struct bucket *)word_address(word) + position_bucket(position, word_depth(word), word_size(word));
+}
 
 /* Adds an item whose key is not there. rehash gives the hash of an item's key when a segment must be rebuilt. */
 typedef uint64_t table_hash_fn(const void *arg, const struct item *it);
@@ -152,6 +163,9 @@ void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t dead
 /* Takes out what stands in that slot of the hash's chain. */
 void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, table_hash_fn *rehash,
                   const void *arg);
+
+/* Rebuilds the segment at that position at a smaller size if its items fit one with room to spare. */
+void table_trim(struct table *t, uint64_t position, table_hash_fn *rehash, const void *arg);
 
 /* Lowers the bounds on the way to the hash's bucket. Returns whether the table's own became lower. */
 bool table_note_deadline(struct table *t, uint64_t hash, uint32_t deadline);

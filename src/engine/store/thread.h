@@ -42,7 +42,7 @@ struct thread {
 
     /* statistics */
     tally hits, misses, expired, evicted, expired_lazily;
-    tally commands, errors, rejected;
+    tally commands, rejected, changes;
     tally net_in, net_out, connections, refused;
     tally defrag_moved, defrag_scanned;
     tally parks, gate_passes, lane_jobs;
