@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/allocator.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -31,7 +32,7 @@
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 
-#define LANE_THREADS 4
+#define LANE_THREADS 2 /* of each queue */
 #define RESERVED_FDS 64
 #ifdef NDEBUG
 #define TIDY_EXIT 0
@@ -48,7 +49,7 @@ struct program {
     struct worker *workers;
     struct worker **peers;
     unsigned worker_count;
-    struct executor lane_executors[LANE_THREADS];
+    struct executor lane_executors[EXEC_LANES][LANE_THREADS];
     struct admin *admin;
 };
 
@@ -98,15 +99,16 @@ static void on_deferred(void *arg)
 {
     struct program *p = arg;
 
-    if (p->shared.lane)
-        lane_kick(p->shared.lane);
+    lane_kick(p->shared.lanes[EXEC_LANE_WAITING]);
 }
 
+/* What the slow lane does when it is kicked: gives memory back. */
 static void reclaim_idle(struct executor *ex)
 {
-    (void)ex;
     while (blob_reclaim())
         ;
+    if (atomic_exchange(&ex->shared->server->defrag.trim, false))
+        allocator_trim();
 }
 
 static void do_shutdown(void *arg)
@@ -117,7 +119,14 @@ static void do_shutdown(void *arg)
     kill(getpid(), SIGTERM);
 }
 
-static const struct server_ops ops = {do_shutdown, on_gate_opened};
+static void let_in(void *arg, struct thread *t)
+{
+    struct program *p = arg;
+
+    exec_let_in(&p->shared, t);
+}
+
+static const struct server_ops ops = {do_shutdown, on_gate_opened, let_in};
 
 /* CONFIG SET hooks. */
 static int rebind(void *arg, struct config *c, char *err, size_t err_size)
@@ -247,12 +256,14 @@ static void build(struct program *p, struct config *c)
         w->tally = s->worker_tallies[t->index] = mem_zalloc(sizeof *w->tally);
         worker_init(w, &p->shared, t, i, &p->listeners);
     }
-    for (unsigned i = 0; i < LANE_THREADS; i++) {
-        p->lane_executors[i] = (struct executor){.shared = &p->shared, .thread = thread_new(p), .is_lane = true};
-        lanes[i] = &p->lane_executors[i];
-    }
     server_stats_init(s, command_count);
-    p->shared.lane = lane_start(LANE_THREADS, lanes, reclaim_idle);
+    for (unsigned k = 0; k < EXEC_LANES; k++) {
+        for (unsigned i = 0; i < LANE_THREADS; i++) {
+            p->lane_executors[k][i] = (struct executor){.shared = &p->shared, .thread = thread_new(p), .is_lane = true};
+            lanes[i] = &p->lane_executors[k][i];
+        }
+        p->shared.lanes[k] = lane_start(LANE_THREADS, lanes, reclaim_idle);
+    }
     blob_on_deferred(on_deferred, p);
     config_on_change(c, "bind", rebind, p);
     config_on_change(c, "port", rebind, p);
@@ -377,6 +388,7 @@ static void serve(struct program *p)
     log_warning("%s, shutting down", atomic_load(&p->server.stopping) ? "User requested shutdown"
                                      : sig == SIGTERM                 ? "Received SIGTERM"
                                                                       : "Received SIGINT");
+    atomic_store(&p->server.stopping, true);
     notify_supervisor(c, "STOPPING=1\n");
 }
 
@@ -395,8 +407,8 @@ static void dismantle(struct program *p)
         ;
     server_stats_free(s);
     clients_free(s->clients);
-    for (unsigned i = 0; i < LANE_THREADS; i++)
-        arena_free(&p->lane_executors[i].arena);
+    for (unsigned i = 0; i < EXEC_LANES * LANE_THREADS; i++)
+        arena_free(&p->lane_executors[i / LANE_THREADS][i % LANE_THREADS].arena);
     for (unsigned i = 0; i < s->thread_count; i++) {
         mem_free(s->worker_tallies[i]);
         mem_free(s->command_tallies[i]);
@@ -408,14 +420,21 @@ static void dismantle(struct program *p)
     mem_free(p->peers);
 }
 
+static void stop_lanes(struct program *p)
+{
+    blob_on_deferred(NULL, NULL);
+    for (unsigned k = 0; k < EXEC_LANES; k++)
+        lane_stop(p->shared.lanes[k]);
+}
+
+/* Ends the threads, those first that give the others work. */
 static void stop(struct program *p)
 {
-    lane_stop(p->shared.lane);
-    p->shared.lane = NULL;
-    admin_stop(p->admin);
     post_all(p, MESSAGE_STOP);
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].thread, NULL);
+    admin_stop(p->admin);
+    stop_lanes(p);
 }
 
 static int start(struct program *p, struct config *c)
@@ -438,7 +457,7 @@ static int start(struct program *p, struct config *c)
         return fail(err);
     build(p, c);
     if (c->admin_socket[0] && !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), err, sizeof err))) {
-        lane_stop(p->shared.lane);
+        stop_lanes(p);
         rc = fail(err);
         goto done;
     }

@@ -2,7 +2,6 @@
 #include "engine/exec/executor.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -16,11 +15,13 @@
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/evict.h"
+#include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 #include "handlers.h"
 
 #define KEYS_MAX_STACK 16
 #define PARTITIONS_MAX 256 /* a command that needs more goes through the gate */
+#define GATE_WAIT_US 50    /* between two looks at a closed gate, or a taken partition, of threads that may wait */
 #define FAILURES_MAX 16    /* as does one that found a partition taken so often */
 
 /* Partitions held for one command: ascending, each once. */
@@ -36,6 +37,9 @@ struct exec_job {
     struct lock_set locks;
     bool locked;    /* the partitions of `locks` came with it */
     bool exclusive; /* needs the gate */
+    bool begun;     /* an EXEC that goes on with its queued command `member`, at the time `now` */
+    size_t member;
+    int64_t now;
 };
 
 static int compare_partition(const void *a, const void *b)
@@ -77,10 +81,20 @@ static bool lock_all(struct keyspace *ks, const struct lock_set *set, uint32_t *
     return true;
 }
 
-static void hash_keys(struct executor *ex, struct exec_request *r, const int *index, int n)
+/* Finds and hashes the keys of a command that has not just one in front. */
+static __attribute__((noinline)) void hash_keys(struct executor *ex, struct exec_request *r)
 {
     const struct hash_key *hk = keyspace_hash_key(ex->shared->server->keyspace);
+    int few[KEYS_MAX_STACK], *index = few, max = KEYS_MAX_STACK, n;
 
+    if (r->argc > KEYS_MAX_STACK) {
+        max = r->argc;
+        index = arena_alloc(&ex->arena, (size_t)max * sizeof *index);
+    }
+    n = command_keys(r->command, r->argv, r->argc, index, NULL, max);
+    r->bad_keys = n < 0;
+    if (n <= 0)
+        return;
     r->keys = arena_alloc(&ex->arena, (size_t)n * sizeof *r->keys);
     r->key_count = (unsigned)n;
     for (int i = 0; i < n; i++)
@@ -90,49 +104,49 @@ static void hash_keys(struct executor *ex, struct exec_request *r, const int *in
 void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_request *out)
 {
     const struct command *cmd = command_find(argv[0]);
-    int few[KEYS_MAX_STACK], *index = few, n;
 
-    *out = (struct exec_request){.command = cmd, .argv = argv, .argc = argc};
+    out->container = NULL;
+    out->argv = argv;
+    out->argc = argc;
+    out->keys = NULL;
+    out->key_count = 0;
+    out->bad_arity = out->bad_keys = false;
     if (cmd && cmd->sub_count > 0 && argc > 1) {
         out->container = cmd;
-        out->command = cmd = command_find_sub(cmd, argv[1]);
+        cmd = command_find_sub(cmd, argv[1]);
     }
+    out->command = cmd;
     if (!cmd)
         return;
     out->bad_arity = !command_arity_ok(cmd, argc) || !cmd->run;
     if (out->bad_arity || cmd->scope != SCOPE_KEYS)
         return;
-    if (cmd->first_key == 1 && cmd->last_key == 1) {
-        few[0] = 1;
-        hash_keys(ex, out, few, 1);
+    if (cmd->first_key != 1 || cmd->last_key != 1) {
+        hash_keys(ex, out);
         return;
     }
-    if (argc > KEYS_MAX_STACK)
-        index = arena_alloc(&ex->arena, (size_t)argc * sizeof *index);
-    n = command_keys(cmd, argv, argc, index, NULL, argc > KEYS_MAX_STACK ? argc : KEYS_MAX_STACK);
-    out->bad_keys = n < 0;
-    if (n > 0)
-        hash_keys(ex, out, index, n);
+    out->only_key = key_make(keyspace_hash_key(ex->shared->server->keyspace), argv[1]);
+    out->keys = &out->only_key;
+    out->key_count = 1;
 }
 
-void exec_prefetch(struct executor *ex, const struct exec_client *client, const struct exec_request *r, int stage)
-{
-    struct keyspace *ks = ex->shared->server->keyspace;
-    struct db *db = keyspace_db(ks, client->session.db);
-    unsigned n = r->key_count < 4 ? r->key_count : 4;
+#define PREFETCH_KEYS 4 /* of one command */
 
-    for (unsigned i = 0; i < n; i++) {
-        const struct key *key = &r->keys[i];
-        struct partition *p = &ks->partitions[key_partition(key)];
-        if (stage == 0) {
-            db_prefetch_table(db, key);
-        } else if (stage == 1) {
-            db_prefetch_bucket(db, key);
-        } else if (partition_try(p)) {
-            db_prefetch_item(db, key);
-            keyspace_release(ks, key_partition(key));
-        }
-    }
+void exec_prefetch(struct executor *ex, const struct exec_client *client, const struct exec_request *requests,
+                   unsigned n)
+{
+    const struct key *keys[DB_PREFETCH_MAX];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < n && count <= DB_PREFETCH_MAX - PREFETCH_KEYS; i++)
+        for (unsigned k = 0; k < requests[i].key_count && k < PREFETCH_KEYS; k++)
+            keys[count++] = &requests[i].keys[k];
+    db_prefetch(keyspace_db(ex->shared->server->keyspace, client->session.db), keys, count);
+}
+
+void exec_begin(struct executor *ex)
+{
+    ex->since = clock_ticks();
 }
 
 static struct command_tally *tally_of(struct executor *ex, const struct command *cmd)
@@ -141,22 +155,24 @@ static struct command_tally *tally_of(struct executor *ex, const struct command 
 }
 
 /* Runs one handler with its partitions held, and counts it. */
-static enum call_verdict run_handler(struct executor *ex, struct call *c)
+static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
 {
-    uint64_t start = clock_ticks(), errors = c->reply->errors;
+    uint64_t errors = c->reply->errors, now;
     struct command_tally *t = tally_of(ex, c->command);
 
     c->command->run(c);
-    call_unhold(c);
-    if (c->verdict != CALL_DONE)
+    if (__builtin_expect(c->walking != PARTITIONS, 0))
+        call_unhold(c);
+    if (__builtin_expect(c->verdict != CALL_DONE, 0))
         return c->verdict;
+    now = clock_ticks();
     tally_add(&t->calls, 1);
-    tally_add(&t->ticks, (int64_t)(clock_ticks() - start));
+    tally_add(&t->ticks, (int64_t)(now - ex->since));
+    ex->since = now;
     tally_add(&ex->thread->commands, 1);
     if (__builtin_expect(c->reply->errors != errors, 0))
         tally_add(&t->failed, 1);
-    if (c->changes)
-        atomic_fetch_add_explicit(&c->server->changes, c->changes, memory_order_relaxed);
+    tally_add(&ex->thread->changes, (int64_t)c->changes);
     return CALL_DONE;
 }
 
@@ -371,17 +387,24 @@ static enum exec_status busy(struct executor *ex, struct exec_client *client, co
                                                                                                          : EXEC_AGAIN;
 }
 
-/* Hashes the queued commands' keys; fills the lock set with theirs and the watched ones. Returns whether the transaction
- * needs the gate. */
-static bool exec_plan(struct executor *ex, const struct transaction *t, struct exec_request *members,
-                      struct lock_set *locks)
+/* The queued commands, ready to run; in the arena. */
+static struct exec_request *prepare_members(struct executor *ex, const struct transaction *t)
+{
+    struct exec_request *members = arena_alloc(&ex->arena, (t->count + 1) * sizeof *members);
+
+    for (size_t i = 0; i < t->count; i++)
+        exec_prepare(ex, t->queue[i].argv, t->queue[i].argc, &members[i]);
+    return members;
+}
+
+/* Fills the lock set with the partitions of the queued commands' keys and of the watched ones. Returns whether the
+ * transaction needs the gate. */
+static bool exec_plan(const struct transaction *t, const struct exec_request *members, struct lock_set *locks)
 {
     bool gate = false;
 
     for (size_t i = 0; i < t->count; i++) {
-        struct queued *q = &t->queue[i];
-        exec_prepare(ex, q->argv, q->argc, &members[i]);
-        if (q->command->scope == SCOPE_GATE || q->command->scope == SCOPE_WALK)
+        if (members[i].command->scope == SCOPE_GATE || members[i].command->scope == SCOPE_WALK)
             gate = true;
         for (unsigned k = 0; k < members[i].key_count && !gate; k++)
             gate = !lock_add(locks, key_partition(&members[i].keys[k]));
@@ -406,34 +429,46 @@ static bool watches_broken(struct call *c, const struct transaction *t)
     return false;
 }
 
-/* Runs the queue, everything it needs being held. */
-static void exec_members(struct executor *ex, struct exec_client *client, struct call *c, struct transaction *t,
-                         struct exec_request *members)
+/* Runs the queue from member `at` on, everything it needs being held. Returns the member that must go on in the slow
+ * lane, or the count when all are done: the transaction is then over. */
+static size_t exec_members(struct executor *ex, struct exec_client *client, struct call *c,
+                           struct exec_request *members, size_t at)
 {
     struct server *server = ex->shared->server;
-    size_t count = t->count;
+    size_t count = client->session.transaction->count;
 
-    if (watches_broken(c, t)) {
-        reply_null_array(client->reply);
-        transaction_reset(&client->session);
-        return;
-    }
-    transaction_unwatch(&client->session);
-    reply_array(client->reply, count);
-    for (size_t i = 0; i < count; i++) {
-        struct call m = make_call(ex, client, &members[i]);
+    for (; at < count; at++) {
+        struct call m = make_call(ex, client, &members[at]);
         m.now = call_now(c);
         m.in_exec = true;
-        m.in_lane = true; /* its partitions are held already: there is nowhere else to go */
+        m.in_lane = c->in_lane;
         m.exclusive = c->exclusive;
         if ((m.command->flags & COMMAND_DENYOOM) &&
             atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) > 0 &&
             evict_over_limit(server, ex->thread) && !c->exclusive)
             reply_error(client->reply, ERROR_OOM);
-        else
-            run_handler(ex, &m);
+        else if (run_handler(ex, &m) == CALL_TO_LANE)
+            return at;
     }
     transaction_reset(&client->session);
+    return count;
+}
+
+/* Begins to run the queue: see exec_members. */
+static size_t exec_begin_members(struct executor *ex, struct exec_client *client, struct call *c,
+                                 struct exec_request *members)
+{
+    struct transaction *t = client->session.transaction;
+    size_t count = t->count;
+
+    if (watches_broken(c, t)) {
+        reply_null_array(client->reply);
+        transaction_reset(&client->session);
+        return count;
+    }
+    transaction_unwatch(&client->session);
+    reply_array(client->reply, count);
+    return exec_members(ex, client, c, members, 0);
 }
 
 /* EXEC is run by the executor itself; the table needs a handler to name it. */
@@ -448,30 +483,37 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
     struct keyspace *ks = ex->shared->server->keyspace;
     struct transaction *t = client->session.transaction;
     struct call c = make_call(ex, client, r);
+    struct command_tally *counts = tally_of(ex, r->command);
     struct lock_set locks = {0};
     struct exec_request *members;
+    size_t count, at;
     uint32_t taken;
-    bool gate;
 
-    if (!t || !t->active) {
-        reply_error(client->reply, ERROR_EXEC_NO_MULTI);
-        return EXEC_DONE;
-    }
-    if (t->failed) {
+    if (!t || !t->active || t->failed) {
+        bool none = !t || !t->active;
         transaction_reset(&client->session);
-        reply_error(client->reply, ERROR_EXECABORT);
+        reply_error(client->reply, none ? ERROR_EXEC_NO_MULTI : ERROR_EXECABORT);
+        tally_add(&counts->calls, 1);
+        tally_add(&counts->failed, 1);
         return EXEC_DONE;
     }
-    members = arena_alloc(&ex->arena, (t->count + 1) * sizeof *members);
-    gate = exec_plan(ex, t, members, &locks);
-    if (gate && !exclusive)
+    count = t->count;
+    members = prepare_members(ex, t);
+    if (exec_plan(t, members, &locks) && !exclusive)
         return to_lane(ex, client, r, NULL, true);
-    c.exclusive = exclusive;
+    c.exclusive = c.in_lane = exclusive;
     if (!exclusive && !lock_all(ks, &locks, &taken))
         return busy(ex, client, r, taken);
-    tally_add(&tally_of(ex, r->command)->calls, 1);
+    tally_add(&counts->calls, 1);
     tally_add(&ex->thread->commands, 1);
-    exec_members(ex, client, &c, t, members);
+    at = exec_begin_members(ex, client, &c, members);
+    if (at < count) {
+        to_lane(ex, client, r, &locks, false);
+        client->job->begun = true;
+        client->job->member = at;
+        client->job->now = c.now;
+        return EXEC_LANE;
+    }
     if (!exclusive)
         unlock_all(ks, &locks);
     return EXEC_DONE;
@@ -542,19 +584,35 @@ static enum exec_status dispatch(struct executor *ex, struct exec_client *client
     }
 }
 
+/* Does the command need none of what is rare: refusal, queueing, waiting, making room? */
+static inline bool is_plain(struct executor *ex, const struct exec_client *client, const struct exec_request *r)
+{
+    struct server *server = ex->shared->server;
+
+    return r->command && !r->bad_arity && !r->bad_keys && client->session.authenticated &&
+           !client->session.transaction && atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed) == 0 &&
+           (!(r->command->flags & COMMAND_DENYOOM) ||
+            atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0);
+}
+
 enum exec_status exec_run(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
+    bool plain = is_plain(ex, client, r);
     enum exec_status status;
 
-    if (r->command && is_paused(ex->shared->server, client, r->command))
-        return EXEC_HELD;
-    if (__builtin_expect(check_refused(ex, client, r), 0))
-        return EXEC_DONE;
+    if (__builtin_expect(!plain, 0)) {
+        if (r->command && is_paused(ex->shared->server, client, r->command))
+            return EXEC_HELD;
+        if (check_refused(ex, client, r))
+            return EXEC_DONE;
+    }
     atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
-    if (client->session.transaction)
-        transaction_show(&client->session);
-    if (queued(client, r))
-        return EXEC_DONE;
+    if (__builtin_expect(!plain, 0)) {
+        if (client->session.transaction)
+            transaction_show(&client->session);
+        if (queued(client, r))
+            return EXEC_DONE;
+    }
     status = dispatch(ex, client, r);
     if (status == EXEC_DONE)
         client->failures = 0;
@@ -581,7 +639,17 @@ static void run_exclusive(struct executor *ex, struct exec_client *client, struc
 static void enter_waiting(struct executor *ex)
 {
     while (!gate_enter(&ex->shared->gate, ex->thread->index))
-        sched_yield();
+        clock_sleep_us(GATE_WAIT_US);
+}
+
+/* Goes on with an EXEC that began on a worker. */
+static void go_on_with_exec(struct executor *ex, const struct exec_job *job)
+{
+    struct exec_client *client = job->client;
+    struct call c = make_call(ex, client, &job->request);
+
+    c.now = job->now;
+    exec_members(ex, client, &c, prepare_members(ex, client->session.transaction), job->member);
 }
 
 static void run_job(struct executor *ex, void *arg)
@@ -591,13 +659,17 @@ static void run_job(struct executor *ex, void *arg)
     struct exec_shared *sh = ex->shared;
     struct handle h = client->handle;
 
+    exec_begin(ex);
     if (job->exclusive) {
         run_exclusive(ex, client, &job->request);
     } else {
         struct call c = make_call(ex, client, &job->request);
         if (!job->locked)
             enter_waiting(ex);
-        run_handler(ex, &c);
+        if (job->begun)
+            go_on_with_exec(ex, job);
+        else
+            run_handler(ex, &c);
         if (job->locked) {
             unlock_all(sh->server->keyspace, &job->locks);
             gate_job_end(&sh->gate);
@@ -605,6 +677,7 @@ static void run_job(struct executor *ex, void *arg)
             gate_leave(&sh->gate, ex->thread->index);
         }
     }
+    heap_trim(ex->thread->heap); /* who knows when this thread works again */
     arena_reset(&ex->arena);
     mem_free(job->request.argv);
     mem_free(job->request.keys);
@@ -615,7 +688,18 @@ static void run_job(struct executor *ex, void *arg)
 
 void exec_submit(struct executor *ex, struct exec_client *client)
 {
-    lane_post(ex->shared->lane, run_job, client->job);
+    enum exec_lane lane = client->job->locked ? EXEC_LANE_HOLDING : EXEC_LANE_WAITING;
+
+    lane_post(ex->shared->lanes[lane], run_job, client->job);
+}
+
+void exec_let_in(struct exec_shared *sh, const struct thread *t)
+{
+    if (!gate_closing(&sh->gate))
+        return;
+    gate_leave(&sh->gate, t->index);
+    while (!gate_enter(&sh->gate, t->index))
+        clock_sleep_us(GATE_WAIT_US);
 }
 
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r)
@@ -626,6 +710,7 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     uint32_t taken;
     struct call c;
 
+    exec_begin(ex);
     if (check_refused(ex, client, r) || queued(client, r))
         return;
     for (unsigned i = 0; i < r->key_count && !gate; i++)
@@ -643,7 +728,7 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     }
     enter_waiting(ex);
     while (!lock_all(ks, &locks, &taken))
-        sched_yield();
+        clock_sleep_us(GATE_WAIT_US);
     run_handler(ex, &c);
     unlock_all(ks, &locks);
     gate_leave(&ex->shared->gate, ex->thread->index);

@@ -21,12 +21,18 @@ struct reply;
 struct server;
 struct thread;
 
+/*
+ * The slow lane has two queues with threads of their own, so that who waits never keeps away what it waits for: jobs
+ * that came with their partitions wait for nobody, while jobs that walk, or close the gate, wait for those.
+ */
+enum exec_lane { EXEC_LANE_HOLDING, EXEC_LANE_WAITING, EXEC_LANES };
+
 /* What all executors share. */
 struct exec_shared {
     struct server *server;
     struct gate gate;
     struct park park;
-    struct lane *lane;
+    struct lane *lanes[EXEC_LANES];
     /* A job of that connection is over; must only post a message. */
     void (*lane_done)(void *arg, struct handle h);
     void *arg;
@@ -37,6 +43,7 @@ struct executor {
     struct exec_shared *shared;
     struct thread *thread;
     struct arena arena; /* emptied by the caller between batches */
+    uint64_t since;     /* clock_ticks at which the command that runs, or runs next, began */
     bool is_lane;
 };
 
@@ -57,28 +64,36 @@ enum exec_status {
     EXEC_LANE,   /* call exec_submit; the connection is left alone until lane_done */
 };
 
-/* A command before it runs; lives in the arena. */
+/* A command before it runs. It is not copied: `keys` may refer to `only_key`. */
 struct exec_request {
     const struct command *command; /* NULL: unknown, or without its subcommand */
     const struct command *container;
     struct view *argv;
-    int argc;
     struct key *keys;
+    int argc;
     unsigned key_count;
     bool bad_arity, bad_keys;
+    struct key only_key; /* of a command with one key; several are in the arena */
 };
 
 /* Looks the command up and hashes its keys. No lock, no gate. */
 void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_request *out);
 
-/* Stages of prefetching for a batch: call the first for all, then the second, then the third. */
-void exec_prefetch(struct executor *ex, const struct exec_client *client, const struct exec_request *r, int stage);
+/* Prefetches what a batch of n requests will touch. The caller has entered the gate, so that no table goes meanwhile. */
+void exec_prefetch(struct executor *ex, const struct exec_client *client, const struct exec_request *requests,
+                   unsigned n);
+
+/* Starts the clock by which commands are timed: from here, then each from the end of the one before. */
+void exec_begin(struct executor *ex);
 
 /* Runs the command. The caller has entered the gate. */
 enum exec_status exec_run(struct executor *ex, struct exec_client *client, struct exec_request *r);
 
 /* Sends the client's job to the slow lane. The argument bytes must stay where they are until it is done. */
 void exec_submit(struct executor *ex, struct exec_client *client);
+
+/* Leaves the gate and enters it again if somebody waits to close it: for threads that may wait, holding nothing. */
+void exec_let_in(struct exec_shared *sh, const struct thread *t);
 
 /* Runs the command to its end on this thread, waiting where it must: the admin socket's thread. */
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r);

@@ -1,8 +1,6 @@
 /* The gate: see gate.h. */
 #include "engine/exec/gate.h"
 
-#include <time.h>
-
 #include "base/clock.h"
 
 #define RETRY_US 500      /* a closing that is not complete by then lets the others in again */
@@ -34,13 +32,6 @@ static bool all_out(struct gate *g)
     return atomic_load(&g->jobs) == 0;
 }
 
-static void pause_us(long us)
-{
-    struct timespec t = {0, us * 1000};
-
-    nanosleep(&t, NULL);
-}
-
 void gate_close(struct gate *g)
 {
     int64_t start = clock_mono_us(), since;
@@ -53,13 +44,13 @@ void gate_close(struct gate *g)
             int64_t now = clock_mono_us();
             if (now - since > RETRY_US && now - start < INSIST_US)
                 break;
-            pause_us(5);
+            clock_sleep_us(5);
         }
         if (all_out(g))
             break;
         atomic_store(&g->closed, false);
         g->opened(g->arg);
-        pause_us(RETRY_US);
+        clock_sleep_us(RETRY_US);
     }
     atomic_store(g->exclusive, true);
 }

@@ -1,4 +1,5 @@
-/* The slow lane: a few threads for work that would hold up a worker. They run at a lower priority. */
+/* A queue of the slow lane, and its threads: for work that would hold up a worker. They run at a lower priority. What
+ * goes into which queue: enum exec_lane. */
 #ifndef EXEC_LANE_H
 #define EXEC_LANE_H
 
@@ -19,7 +20,7 @@ void lane_post(struct lane *l, lane_fn *fn, void *arg);
 /* Any thread: there may be something to reclaim. */
 void lane_kick(struct lane *l);
 
-/* Ends the threads when their current jobs are done. */
+/* Runs what was posted to its end, then ends the threads. */
 void lane_stop(struct lane *l);
 
 #endif

@@ -59,10 +59,8 @@ static void admin_accept(struct admin *a)
         if (a->conns[i])
             continue;
         a->conns[i] = c = mem_zalloc(sizeof *c);
-        c->fd = fd;
-        resp_writer_init(&c->out);
-        c->client.reply = &c->out.base;
-        c->client.session = (struct session){.resp = 2, .authenticated = true, .admin = true, .local = true};
+        conn_init(c, a->ex.shared->server, fd);
+        c->client.session.authenticated = c->client.session.admin = c->client.session.local = true;
         c->client.session.card = clients_add(a->ex.shared->server->clients, fd, a->ex.thread->index, a->path, a->path,
                                              CARD_UNIX | CARD_ADMIN);
         return;
@@ -84,7 +82,7 @@ static bool admin_serve(struct admin *a, struct conn *c)
         return n < 0 && errno == EINTR;
     c->in.len += (size_t)n;
     for (;;) {
-        struct resp_request r = {0};
+        struct resp_request r;
         struct exec_request request;
         enum resp_parsed rc = resp_parse(buf_head(&c->in), buf_live(&c->in), &limits, &a->ex.arena, &r);
         if (rc == RESP_BAD)

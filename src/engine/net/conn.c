@@ -56,11 +56,22 @@ static void settle_events(struct worker *w, struct conn *c)
     watch_events(w, c, events);
 }
 
+void conn_init(struct conn *c, struct server *s, int fd)
+{
+    c->fd = fd;
+    resp_writer_init(&c->out);
+    c->out.base.on_error = server_stats_error;
+    c->out.base.on_error_arg = s;
+    c->client.reply = &c->out.base;
+    c->client.session.resp = 2;
+}
+
 void conn_close(struct worker *w, struct conn *c)
 {
     if (c->state == CONN_LANE) {
+        if (!c->closing) /* epoll tells of a reset whatever it is asked for */
+            epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
         c->closing = true;
-        watch_events(w, c, 0);
         return;
     }
     if (c->state == CONN_HELD)
@@ -177,7 +188,7 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
 
     *is_bad = false;
     while (n < BATCH_MAX && at < live) {
-        struct resp_request r = {0};
+        struct resp_request r;
         enum resp_parsed rc = resp_parse(buf_head(&c->in) + at, live - at, &limits, &w->ex.arena, &r);
         if (rc == RESP_MORE) {
             c->need = n == 0 ? r.need : 0;
@@ -202,14 +213,6 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
             break; /* one command at a time until it has logged in */
     }
     return n;
-}
-
-/* Inside the gate: what the tables consist of is then not freed. */
-static void prefetch_batch(struct worker *w, struct conn *c, const struct exec_request *requests, unsigned n)
-{
-    for (int stage = 0; stage < 3; stage++)
-        for (unsigned i = 0; i < n; i++)
-            exec_prefetch(&w->ex, &c->client, &requests[i], stage);
 }
 
 /* The command at the head of the input cannot go on now. */
@@ -238,15 +241,19 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         return 0;
     }
     if (n > 1)
-        prefetch_batch(w, c, requests, n);
+        exec_prefetch(&w->ex, &c->client, requests, n);
+    exec_begin(&w->ex);
     while (i < n && !c->flushing) {
         size_t mark = c->out.buf.len;
         unsigned shares = c->out.share_count;
         *status = exec_run(&w->ex, &c->client, &requests[i]);
         if (*status == EXEC_AGAIN)
             continue;
-        if (*status == EXEC_LANE)
+        if (*status == EXEC_LANE) {
             c->lane_len = ends[i] - (i > 0 ? ends[i - 1] : 0);
+            c->lane_mark = mark;
+            c->lane_shares = shares;
+        }
         if (*status != EXEC_DONE)
             break;
         if (__builtin_expect(c->client.session.reply_mode != SESSION_REPLY_ON, 0))
@@ -266,11 +273,13 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
 /* Sends what is ready, then leaves session and writer to the slow lane. conn_close only marks it until it is back. */
 static void to_lane(struct worker *w, struct conn *c)
 {
-    conn_flush(w, c);
+    if (c->out.buf.len == c->lane_mark) { /* not the beginning of an EXEC's reply, which CLIENT REPLY may take back */
+        conn_flush(w, c);
+        c->lane_mark = c->out.buf.len;
+        c->lane_shares = c->out.share_count;
+    }
     show_buffers(c);
     settle_events(w, c);
-    c->lane_mark = c->out.buf.len;
-    c->lane_shares = c->out.share_count;
     exec_submit(&w->ex, &c->client);
 }
 
@@ -312,12 +321,10 @@ void conn_process(struct worker *w, struct conn *c)
             suspend(w, c, status);
         arena_reset(&w->ex.arena);
         if (over_output_limit(w, c)) {
-            if (c->state == CONN_LANE) {
-                c->closing = true;
-                break;
-            }
+            bool in_lane = c->state == CONN_LANE; /* then it is only marked */
             conn_close(w, c);
-            return;
+            if (!in_lane)
+                return;
         }
     }
     if (c->state == CONN_LANE) {

@@ -35,7 +35,11 @@ struct conn {
     struct exec_client client;
 };
 
+struct server;
 struct worker;
+
+/* Prepares a connection that is all zero, for whoever accepted fd. */
+void conn_init(struct conn *c, struct server *s, int fd);
 
 /* Events. Each may close and free the connection. */
 void conn_readable(struct worker *w, struct conn *c);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/exec/lane.h"
 #include "engine/net/conn.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
@@ -73,6 +74,11 @@ void worker_init(struct worker *w, struct exec_shared *shared, struct thread *th
 
 void worker_free(struct worker *w)
 {
+    for (uint32_t i = 0; i < w->conn_cap; i++)
+        if (w->conns[i]) { /* its job ended after the loop did */
+            w->conns[i]->state = CONN_READY;
+            conn_close(w, w->conns[i]);
+        }
     close(w->epoll);
     inbox_free(&w->inbox);
     buf_free(&w->spare);
@@ -152,13 +158,10 @@ static void adopt(struct worker *w, int fd)
     set_options(w, fd, &local);
     describe(&peer, s->config->unixsocket, addr, sizeof addr);
     describe(&local, s->config->unixsocket, laddr, sizeof laddr);
-    c->fd = fd;
+    conn_init(c, s, fd);
     c->slot = free_slot(w);
     c->accepted_ms = clock_mono_us() / 1000;
     c->events = EPOLLIN;
-    resp_writer_init(&c->out);
-    c->client.reply = &c->out.base;
-    c->client.session.resp = 2;
     c->client.session.local = is_local(&local) && is_local(&peer);
     c->client.session.authenticated = s->config->requirepass[0] == '\0';
     c->client.session.card =
@@ -325,13 +328,21 @@ static void handle_inbox(struct worker *w)
     mem_free(messages);
 }
 
+/* The partitions whose upkeep is this worker's: [*from, *to). */
+static void own_partitions(const struct worker *w, uint32_t *from, uint32_t *to)
+{
+    *from = PARTITIONS / w->peer_count * w->index;
+    *to = w->index + 1 == w->peer_count ? PARTITIONS : *from + PARTITIONS / w->peer_count;
+}
+
 /* Expires what is due among the partitions of this worker. */
 static void expire(struct worker *w)
 {
     struct exec_shared *sh = w->ex.shared;
-    uint32_t n = w->peer_count, from = PARTITIONS / n * w->index;
-    uint32_t to = w->index + 1 == n ? PARTITIONS : from + PARTITIONS / n;
+    uint32_t from, to;
     int64_t wait;
+
+    own_partitions(w, &from, &to);
 
     if (!atomic_load_explicit(&sh->server->active_expire, memory_order_relaxed) ||
         atomic_load_explicit(&sh->server->pause_until_ms, memory_order_relaxed) > w->now_ms ||
@@ -344,6 +355,23 @@ static void expire(struct worker *w)
     w->expire_due_ms = w->now_ms + (wait < TICK_MS ? wait : TICK_MS);
 }
 
+/* Takes its part in a defragmentation cycle, if there is one; returns the milliseconds until it must again. */
+static int64_t defrag(struct worker *w)
+{
+    struct exec_shared *sh = w->ex.shared;
+    uint32_t from, to;
+    int64_t wait;
+
+    if (!defrag_cycle_running(sh->server))
+        return INT64_MAX;
+    if (!gate_enter(&sh->gate, w->ex.thread->index))
+        return 1;
+    own_partitions(w, &from, &to);
+    wait = defrag_cycle_step(sh->server, w->ex.thread, &w->defrag, from, to);
+    gate_leave(&sh->gate, w->ex.thread->index);
+    return wait;
+}
+
 static void tick(struct worker *w)
 {
     struct server *s = server_of(w);
@@ -352,6 +380,8 @@ static void tick(struct worker *w)
     if (w->index == 0) {
         access_tick(w->now_ms);
         server_stats_sample(s);
+        if (defrag_cycle_tick(s, w->now_ms))
+            lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]);
     }
     heap_drain_check(w->ex.thread->heap);
     if (w->held > 0)
@@ -364,14 +394,15 @@ static void tick(struct worker *w)
 static int housekeeping(struct worker *w)
 {
     bool more = keyspace_reclaim(server_of(w)->keyspace, w->ex.thread, RECLAIM_BLOCKS);
-    int64_t due;
+    int64_t due, defrag_ms = defrag(w);
 
     if (w->now_ms >= w->expire_due_ms || w->expire_due_ms > w->now_ms + TICK_MS)
         expire(w);
     if (w->now_ms >= w->tick_due_ms || w->tick_due_ms > w->now_ms + TICK_MS)
         tick(w);
     due = w->expire_due_ms < w->tick_due_ms ? w->expire_due_ms : w->tick_due_ms;
-    return more || due <= w->now_ms ? 0 : (int)(due - w->now_ms);
+    due = due - w->now_ms < defrag_ms ? due - w->now_ms : defrag_ms;
+    return more || due <= 0 ? 0 : (int)due;
 }
 
 /* Notes how long this turn kept the connections waiting. */

@@ -11,6 +11,7 @@
 #include "engine/exec/executor.h"
 #include "engine/net/inbox.h"
 #include "engine/net/listeners.h"
+#include "engine/server/defrag_cycle.h"
 
 struct conn;
 struct worker_tally;
@@ -35,6 +36,7 @@ struct worker {
     unsigned held;        /* connections in CONN_HELD */
     uint32_t expire_next; /* partition where expiry goes on */
     int64_t expire_due_ms, tick_due_ms;
+    struct defrag_share defrag;
     bool stopping;
 };
 
