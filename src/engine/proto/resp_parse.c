@@ -1,5 +1,6 @@
 /* Requests in RESP and inline form (https://redis.io/docs/reference/protocol-spec/). Error texts are Redis's. */
 
+#include <stddef.h>
 #include <stdio.h>
 
 #include "base/num.h"
@@ -21,25 +22,54 @@ static enum resp_parsed more(struct resp_request *out, size_t need)
     return RESP_MORE;
 }
 
-/* Reads the integer of a "*3\r\n" or "$5\r\n" line behind its first byte. The fast case is one or two digits. */
-static enum resp_parsed header(const char *p, size_t n, size_t *at, int64_t *value, struct resp_request *out,
-                               const char *too_long, const char *invalid)
-{
-    const char *s = p + *at + 1, *end;
+/* What to say about a line that begins with an array's or a string's length. */
+struct length_errors {
+    const char *too_long, *invalid;
+};
+static const struct length_errors count_errors = {"too big mbulk count string", "invalid multibulk length"};
+static const struct length_errors bulk_errors = {"too big bulk count string", "invalid bulk length"};
 
-    if (n - *at >= 4 && s[1] == '\r' && s[0] >= '0' && s[0] <= '9') {
-        *value = s[0] - '0';
-        *at += 4;
-        return RESP_DONE;
-    }
-    end = memchr(p + *at, '\r', n - *at);
+/* Reads the integer of a "*3\r\n" or "$5\r\n" line behind its first byte at p + *at. */
+static enum resp_parsed length(const char *p, size_t n, size_t *at, int64_t *value, struct resp_request *out,
+                               const struct length_errors *errors)
+{
+    const char *s = p + *at + 1, *end = memchr(p + *at, '\r', n - *at);
+
     if (!end)
-        return n - *at > INLINE_MAX ? bad(out, too_long) : more(out, n + 1);
+        return n - *at > INLINE_MAX ? bad(out, errors->too_long) : more(out, n + 1);
     if (end + 1 == p + n)
         return more(out, n + 1);
     if (!num_parse_int(view_of(s, (size_t)(end - s)), value))
-        return bad(out, invalid);
+        return bad(out, errors->invalid);
     *at = (size_t)(end - p) + 2;
+    return RESP_DONE;
+}
+
+/* Parses the string at p + *at; *arg is where it stands in the input. */
+static enum resp_parsed parse_bulk(const char *p, size_t n, size_t *at, const struct resp_limits *limits,
+                                   struct view *arg, struct resp_request *out)
+{
+    enum resp_parsed rc;
+    int64_t len;
+
+    if (*at >= n)
+        return more(out, n + 1);
+    if (p[*at] != '$') {
+        char text[40];
+        snprintf(text, sizeof text, "expected '$', got '%c'", p[*at]);
+        return bad(out, text);
+    }
+    rc = length(p, n, at, &len, out, &bulk_errors);
+    if (rc != RESP_DONE)
+        return rc;
+    if (len < 0 || len > limits->max_bulk)
+        return bad(out, "invalid bulk length");
+    if (len > LOGIN_BULK && !limits->authenticated)
+        return bad(out, "unauthenticated bulk length");
+    if (n - *at < (size_t)len + 2)
+        return more(out, *at + (size_t)len + 2);
+    *arg = view_of(p + *at, (size_t)len);
+    *at += (size_t)len + 2;
     return RESP_DONE;
 }
 
@@ -47,10 +77,10 @@ static enum resp_parsed parse_array(const char *p, size_t n, const struct resp_l
                                     struct resp_request *out)
 {
     enum resp_parsed rc;
-    int64_t count, len;
+    int64_t count, fitting;
     size_t at = 0;
 
-    rc = header(p, n, &at, &count, out, "too big mbulk count string", "invalid multibulk length");
+    rc = length(p, n, &at, &count, out, &count_errors);
     if (rc != RESP_DONE)
         return rc;
     if (count > limits->max_args)
@@ -61,34 +91,79 @@ static enum resp_parsed parse_array(const char *p, size_t n, const struct resp_l
     out->consumed = at;
     if (count <= 0)
         return RESP_DONE;
-    if ((size_t)count > (n - at) / 4 + 1) /* every argument takes more than four bytes: no array for what cannot be */
-        count = (int64_t)((n - at) / 4 + 1), out->argc = -1;
-    out->argv = arena_alloc(arena, (size_t)count * sizeof *out->argv);
-    for (int64_t i = 0; i < count; i++) {
-        if (at >= n)
-            return more(out, n + 1);
-        if (p[at] != '$') {
-            char text[40];
-            snprintf(text, sizeof text, "expected '$', got '%c'", p[at]);
-            return bad(out, text);
-        }
-        rc = header(p, n, &at, &len, out, "too big bulk count string", "invalid bulk length");
+    fitting = (int64_t)((n - at) / 4) + 1; /* an argument takes more than four bytes: no array for what cannot be */
+    if (fitting > count)
+        fitting = count;
+    out->argv = arena_alloc(arena, (size_t)fitting * sizeof *out->argv);
+    for (int64_t i = 0; i < fitting; i++) {
+        rc = parse_bulk(p, n, &at, limits, &out->argv[i], out);
         if (rc != RESP_DONE)
             return rc;
-        if (len < 0 || len > limits->max_bulk)
-            return bad(out, "invalid bulk length");
-        if (len > LOGIN_BULK && !limits->authenticated)
-            return bad(out, "unauthenticated bulk length");
-        if (n - at < (size_t)len + 2)
-            return more(out, at + (size_t)len + 2);
-        out->argv[i] = view_of(p + at, (size_t)len);
-        at += (size_t)len + 2;
     }
-    if (out->argc == -1)
+    if (fitting < count)
         return more(out, n + 1);
     out->argc = (int)count;
     out->consumed = at;
     return RESP_DONE;
+}
+
+static inline uint32_t digit_at(const char *s)
+{
+    return (unsigned char)*s - (uint32_t)'0';
+}
+
+/* A length of up to five digits without sign or leading zero, and its line end: what follows begins where it returns;
+ * NULL for another. At least five bytes must be there. Unrolled, for this is a third of parsing. */
+static inline const char *plain_length(const char *s, const char *end, uint32_t *value)
+{
+    uint32_t v = digit_at(s);
+
+    *value = v;
+    if (v > 9)
+        return NULL;
+    if (s[1] == '\r')
+        return s + 3;
+    if (v == 0 || digit_at(s + 1) > 9)
+        return NULL;
+    *value = v = v * 10 + digit_at(s + 1);
+    if (s[2] == '\r')
+        return s + 4;
+    if (end - s < 7)
+        return NULL;
+    s += 2;
+    for (unsigned i = 0; i < 3 && digit_at(s) <= 9; i++)
+        v = v * 10 + digit_at(s++);
+    *value = v;
+    return *s == '\r' ? s + 2 : NULL;
+}
+
+/* The common case, in one go: an array that is complete and has nothing unusual. False: parse_array must look. */
+static bool parse_plain(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
+                        struct resp_request *out)
+{
+    const char *end = p + n, *s;
+    struct view *argv;
+    uint32_t count, len;
+
+    if (!limits->authenticated || n < 6)
+        return false;
+    s = plain_length(p + 1, end, &count);
+    if (!s || count == 0 || count > n / 4 || count > limits->max_args)
+        return false;
+    argv = arena_alloc(arena, count * sizeof *argv);
+    for (uint32_t i = 0; i < count; i++) {
+        if (end - s < 6 || *s != '$')
+            return false;
+        s = plain_length(s + 1, end, &len);
+        if (!s || end - s < (ptrdiff_t)len + 2 || len > limits->max_bulk)
+            return false;
+        argv[i] = view_of(s, len);
+        s += (size_t)len + 2;
+    }
+    out->argv = argv;
+    out->argc = (int)count;
+    out->consumed = (size_t)(s - p);
+    return true;
 }
 
 static int hex_digit(char c)
@@ -146,7 +221,7 @@ static const char *inline_argument(const char *s, const char *end, char *to, siz
             return s + 1;
         } else if (!quote && (*s == '"' || *s == '\'')) {
             quote = *s;
-        } else if (!quote && (is_space(*s) || *s == '\0')) {
+        } else if (!quote && strchr(" \t\r\n", *s)) { /* and NUL, the literal's end; not the rarer spaces */
             break;
         } else {
             to[n++] = *s;
@@ -188,5 +263,7 @@ enum resp_parsed resp_parse(const char *p, size_t n, const struct resp_limits *l
 {
     if (n == 0)
         return more(out, 1);
-    return *p == '*' ? parse_array(p, n, limits, arena, out) : parse_inline(p, n, arena, out);
+    if (*p != '*')
+        return parse_inline(p, n, arena, out);
+    return parse_plain(p, n, limits, arena, out) ? RESP_DONE : parse_array(p, n, limits, arena, out);
 }

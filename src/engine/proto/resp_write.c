@@ -1,5 +1,6 @@
 /* Replies in RESP2 and RESP3. One encoder: what a client sent can only come back inside a length-prefixed string, or in
  * an error line without line ends (cmd/reply.c). */
+#include <assert.h>
 #include <stdio.h>
 #include <sys/uio.h>
 
@@ -12,24 +13,29 @@ static struct resp_writer *writer(struct reply *r)
     return (struct resp_writer *)r;
 }
 
-/* kind, number, CR LF. */
-static void put_header(struct buf *b, char kind, int64_t v)
-{
-    char *p;
-    unsigned n;
+#define HEADER_MAX (1 + NUM_INT_MAX + 2)
 
-    buf_reserve(b, NUM_INT_MAX + 3);
-    p = b->p + b->len;
+/* Writes kind, number, CR LF at p; returns what is behind. */
+static inline char *format_header(char *p, char kind, int64_t v)
+{
     *p++ = kind;
     if (v >= 0 && v < 10) {
-        *p = (char)('0' + v);
-        n = 1;
+        *p++ = (char)('0' + v);
+    } else if (v >= 10 && v < 100) {
+        *p++ = (char)('0' + v / 10);
+        *p++ = (char)('0' + v % 10);
     } else {
-        n = num_format_int(p, v);
+        p += num_format_int(p, v);
     }
-    p[n] = '\r';
-    p[n + 1] = '\n';
-    b->len += n + 3;
+    *p++ = '\r';
+    *p++ = '\n';
+    return p;
+}
+
+static void put_header(struct buf *b, char kind, int64_t v)
+{
+    buf_reserve(b, HEADER_MAX);
+    b->len = (size_t)(format_header(b->p + b->len, kind, v) - b->p);
 }
 
 static void put_line(struct buf *b, char kind, const char *p, size_t n)
@@ -45,13 +51,16 @@ static void put_line(struct buf *b, char kind, const char *p, size_t n)
 static void write_bulk(struct reply *r, const char *p, size_t n)
 {
     struct buf *b = &writer(r)->buf;
+    char *to;
 
-    put_header(b, '$', (int64_t)n);
-    buf_reserve(b, n + 2);
+    buf_reserve(b, HEADER_MAX + n + 2);
+    to = format_header(b->p + b->len, '$', (int64_t)n);
     if (n)
-        memcpy(b->p + b->len, p, n);
-    memcpy(b->p + b->len + n, "\r\n", 2);
-    b->len += n + 2;
+        memcpy(to, p, n);
+    to += n;
+    *to++ = '\r';
+    *to++ = '\n';
+    b->len = (size_t)(to - b->p);
 }
 
 static void write_bulk_shared(struct reply *r, const char *p, size_t n, void *owner, void (*release)(void *owner))
@@ -224,6 +233,7 @@ void resp_writer_move(struct resp_writer *to, struct resp_writer *from)
 {
     size_t base = to->buf.len;
 
+    assert(from->buf.off == 0);
     buf_put(&to->buf, from->buf.p, from->buf.len);
     for (unsigned i = 0; i < from->share_count; i++) {
         if (to->share_count == to->share_cap) {
