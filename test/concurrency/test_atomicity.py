@@ -1,54 +1,22 @@
-"""Atomicity and progress with several connections on several workers.
+"""Commands over several keys, transactions and WATCH are atomic, with several connections on one worker and on several.
 
-Writers and readers run as processes, so that they are really concurrent. Nothing here asserts a time: slow commands may
-not stop the progress of others, which shows as replies that arrive before the slow command's.
+Writers and readers run as processes, so that they are really concurrent.
 """
 
-import multiprocessing
 import random
 
 import pytest
 
-from support.resp import Client, encode, plain
+from support.crowd import together, turns, values_of
+from support.resp import plain
 
-THREADS = 4
 KEYS = [b"key:%d" % at for at in range(24)]
-TURNS = 5000
-MEGABYTE = 1 << 20
+TURNS = turns(3000)
 
 
-@pytest.fixture
-def server(start):
-    return start([("threads", THREADS)])
-
-
-def _child(work, address, arguments, results):
-    try:
-        with Client(address) as client:
-            results.put((True, work(client, *arguments)))
-    except BaseException as failure:  # noqa: BLE001 - whatever it is, the parent has to see it
-        results.put((False, repr(failure)))
-        raise
-
-
-def together(server, jobs):
-    """Runs every (work, arguments...) as a process with a connection of its own; their results, in any order."""
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    children = [context.Process(target=_child, args=(work, server.address, arguments, results)) for work,
-                *arguments in jobs]
-    for child in children:
-        child.start()
-    try:
-        found = [results.get(timeout=300) for _ in children]
-    finally:
-        for child in children:
-            child.join(10)
-            if child.is_alive():
-                child.kill()
-                child.join()
-    assert all(good for good, _ in found), found
-    return [value for _, value in found]
+@pytest.fixture(params=(1, 2, 4))
+def server(start, request):
+    return start([("threads", request.param)])
 
 
 # MSET and MGET
@@ -76,7 +44,7 @@ def test_mset_is_seen_whole(server):
     with server.connect() as one:
         one.do("MSET", *(word for key in KEYS for word in (key, b"0")))
     found = together(server, [*[(write_all, at, "MSET") for at in range(3)], *[(read_all, at) for at in range(3)]])
-    assert [value for value in found if value is not None] == [0, 0, 0]
+    assert values_of(found) == [0, 0, 0]
 
 
 def read_in_transactions(client, name):
@@ -92,7 +60,7 @@ def test_mset_is_seen_whole_by_transactions(server):
         one.do("MSET", *(word for key in KEYS for word in (key, b"0")))
     found = together(server, [*[(write_all, at, "MSET") for at in range(2)],
                               *[(read_in_transactions, at) for at in range(2)]])
-    assert [value for value in found if value is not None] == [0, 0]
+    assert values_of(found) == [0, 0]
 
 
 # MSETNX
@@ -110,7 +78,7 @@ def claim(client, name, rounds):
 
 
 def test_msetnx_is_exclusive(server):
-    rounds = 1500
+    rounds = turns(600)
     won = together(server, [(claim, at, rounds) for at in range(4)])
     assert sum(won) == rounds
     with server.connect() as one:
@@ -149,7 +117,7 @@ def test_transfers_keep_the_sum(server):
         one.do("MSET", *(word for key in accounts for word in (key, 1000)))
     found = together(server,
                      [*[(transfer, at, accounts) for at in range(4)], *[(audit, accounts, 10000) for _ in range(2)]])
-    assert [value for value in found if value is not None] == [0, 0]
+    assert values_of(found) == [0, 0]
     with server.connect() as one:
         assert sum(map(int, one.do("MGET", *accounts))) == 10000
 
@@ -170,14 +138,14 @@ def optimistic(client, keys, turns):
 
 def test_watch_never_loses_an_update(server):
     keys = [b"w:0", b"w:1"]
-    together(server, [(optimistic, keys, 2000) for _ in range(4)])
+    together(server, [(optimistic, keys, TURNS) for _ in range(4)])
     with server.connect() as one:
-        assert [int(value) for value in one.do("MGET", *keys)] == [4000, 4000]
+        assert [int(value) for value in one.do("MGET", *keys)] == [2 * TURNS, 2 * TURNS]
 
 
 def watch_two(client, name):
     """Keeps two keys equal: whoever sees them differ inside a successful transaction was told a lie."""
-    for _ in range(400):
+    for _ in range(turns(150)):
         while True:
             values = client.pipeline([["WATCH", "x", "y"], ["GET", "x"], ["GET", "y"]])[1:]
             replies = client.pipeline([["MULTI"], ["INCR", "x"], ["INCR", "y"], ["EXEC"]])
@@ -195,14 +163,14 @@ def test_watch_over_two_keys(server):
 # Single keys, renames, databases
 
 def count_up(client, turns):
-    for _ in range(turns // 50):
-        client.pipeline([["INCR", "n"]] * 50)
+    for _ in range(turns // 10):
+        client.pipeline([["INCR", "n"]] * 10)
 
 
 def test_increments_are_not_lost(server):
-    together(server, [(count_up, 20000) for _ in range(4)])
+    together(server, [(count_up, 20 * TURNS) for _ in range(4)])
     with server.connect() as one:
-        assert one.do("GET", "n") == b"80000"
+        assert one.do("GET", "n") == b"%d" % (4 * 20 * TURNS)
 
 
 def rename_around(client, name):
@@ -243,73 +211,9 @@ def read_pair(client):
 
 def test_swapdb_and_flushes_are_seen_whole(server):
     found = together(server, [(swap,), (write_pair, "a"), (write_pair, "b"), (read_pair,), (flush,)])
-    assert [value for value in found if value is not None] == [0]
+    assert values_of(found) == [0]
 
 
 def flush(client):
     for turn in range(TURNS // 5):
         client.do("FLUSHALL" if turn % 2 else "FLUSHDB")
-
-
-# Progress beside slow commands
-
-def while_slow(server, command, wanted, others=3):
-    """Runs a slow command and lets others work meanwhile; all have to be answered, and the slow one as wanted."""
-    slow = server.connect()
-    clients = [server.connect() for _ in range(others)]
-    for at, one in enumerate(clients):
-        one.do("SET", f"own:{at}", 0)
-    slow.command(*command)
-    turns = 0
-    while not slow.has_reply(0) or turns < 100:
-        for at, one in enumerate(clients):
-            one.command("INCR", f"other:{at}")
-        for one in clients:
-            assert one.reply()[0] == ":"
-        turns += 1
-    reply = slow.reply()
-    assert wanted(reply), repr(reply)[:200]
-    for one in [slow, *clients]:
-        assert one.do("PING") == b"PONG"
-        one.close()
-
-
-@pytest.mark.slow
-def test_progress_beside_a_large_setrange(server):
-    size = 100 * MEGABYTE
-    while_slow(server, ["SETRANGE", "big", size - 1, "x"], lambda reply: reply == (":", size))
-    with server.connect() as one:
-        assert one.do("STRLEN", "big") == size
-        assert one.do("GETRANGE", "big", 0, 3) == b"\0\0\0\0"
-    while_slow(server, ["DEL", "big"], lambda reply: reply == (":", 1))
-
-
-@pytest.mark.slow
-def test_progress_beside_keys_and_flushall_of_a_million(server):
-    count = 10 ** 6
-    with server.connect() as one:
-        one.do("DEBUG", "POPULATE", count)
-        assert one.do("DBSIZE") == count
-    while_slow(server, ["KEYS", "key:*"], lambda reply: reply[0] == "*" and len(reply[1]) == count)
-    while_slow(server, ["KEYS", "nothing*"], lambda reply: reply == ("*", []))
-    while_slow(server, ["FLUSHALL"], lambda reply: reply == ("+", b"OK"))
-    with server.connect() as one:
-        assert one.do("EXISTS", "key:1", "key:999999") == 0
-
-
-@pytest.mark.slow
-def test_progress_beside_large_readers(server):
-    """Readers of a large value that nobody reads from do not hold up its writers."""
-    with server.connect() as writer:
-        writer.do("SETRANGE", "big", 20 * MEGABYTE - 1, "x")
-        readers = [server.connect(receive_buffer=4096) for _ in range(4)]
-        for one in readers:
-            one.sock.sendall(encode(["GET", "big"]))
-        for turn in range(50):
-            assert writer.do("SETRANGE", "big", turn, "y") == 20 * MEGABYTE
-        for one in readers:
-            reply = one.reply()
-            assert len(reply[1]) == 20 * MEGABYTE and reply[1][-1:] == b"x"
-            # A snapshot of one moment: a run of y, then only zeroes up to the end.
-            assert reply[1].rstrip(b"x").lstrip(b"y").strip(b"\0") == b""
-            one.close()
