@@ -1,6 +1,6 @@
 # Build variants. $(VARIANT) names the one that this make builds; each has object files, and programs, of its own:
 #
-#     release      what users run: gcc -O2, LTO, jemalloc, assertions off
+#     release      what users run: gcc -O3, LTO, jemalloc, assertions off
 #     debug        gcc -Og, jemalloc, assertions on
 #     asan         clang, AddressSanitizer (with leaks) and UndefinedBehaviorSanitizer, the C library's malloc
 #     tsan         clang, ThreadSanitizer, the C library's malloc
@@ -32,11 +32,11 @@ ifeq ($(VARIANT),release)
   CC := $(GCC)
   LTO ?= 1
   jemalloc := 1
-  variant_cflags := -O2 -DNDEBUG -fno-plt $(hardening)
+  variant_cflags := -O3 -DNDEBUG -fno-plt $(hardening)
   variant_ldflags := $(hardening_ld)
   ifeq ($(LTO),1)
     variant_cflags += -flto=auto -ffat-lto-objects
-    variant_ldflags += -O2 -flto=auto
+    variant_ldflags += -O3 -flto=auto
     test_ldflags := -fno-lto
   endif
 else ifeq ($(VARIANT),debug)
