@@ -114,6 +114,13 @@ int64_t mem_used(void)
     return sum;
 }
 
+int64_t mem_used_here(void)
+{
+    const struct slot *s = my_slot;
+
+    return s && s != &slots[0] ? atomic_load_explicit(&s->bytes, memory_order_relaxed) : 0;
+}
+
 void mem_fail_after(int n)
 {
     fail_left = n;

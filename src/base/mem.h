@@ -42,6 +42,9 @@ void mem_count(int64_t n);
 /* Bytes in use over all threads, a moment's approximation. */
 int64_t mem_used(void);
 
+/* What this thread has allocated less what it has freed; 0 on the few threads that share a counter. */
+int64_t mem_used_here(void);
+
 /* Maps of their own for big blocks, n and old in whole pages: growing one moves page tables, not bytes. NULL when there
  * is no memory, p then as it was. */
 void *mem_try_map(size_t n);

@@ -25,6 +25,7 @@
 #include "engine/net/worker.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
+#include "engine/server/evict.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/version.h"
@@ -102,13 +103,20 @@ static void on_deferred(void *arg)
     lane_kick(p->shared.lanes[EXEC_LANE_WAITING]);
 }
 
-/* What the slow lane does when it is kicked: gives memory back. */
+/* What the slow lane does when it is kicked: gives memory back, and keeps maxmemory-clients. */
 static void reclaim_idle(struct executor *ex)
 {
+    struct server *s = ex->shared->server;
+    int64_t limit = atomic_load(&s->config->maxmemory_clients);
+
     while (blob_reclaim())
         ;
-    if (atomic_exchange(&ex->shared->server->defrag.trim, false))
+    if (atomic_exchange(&s->defrag.trim, false))
         allocator_trim();
+    if (limit < 0) /* a percentage */
+        limit = atomic_load(&s->config->maxmemory) / 100 * -limit;
+    if (limit > 0)
+        atomic_fetch_add(&s->evicted_clients, clients_evict(s->clients, (uint64_t)limit));
 }
 
 static void do_shutdown(void *arg)
@@ -147,6 +155,26 @@ static int reallow(void *arg, struct config *c, char *err, size_t err_size)
     if (listeners_allow(&p->listeners, c, err, err_size) != 0)
         return -1;
     post_all(p, MESSAGE_RECHECK);
+    return 0;
+}
+
+static int change_dir(void *arg, struct config *c, char *err, size_t err_size)
+{
+    (void)arg;
+    if (chdir(c->dir) == 0)
+        return 0;
+    snprintf(err, err_size, "%s", strerror(errno));
+    return -1;
+}
+
+static int call_in(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)c;
+    (void)err;
+    (void)err_size;
+    evict_call_in(&p->server);
     return 0;
 }
 
@@ -268,6 +296,8 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "bind", rebind, p);
     config_on_change(c, "port", rebind, p);
     config_on_change(c, "allow-from", reallow, p);
+    config_on_change(c, "dir", change_dir, p);
+    config_on_change(c, "maxmemory", call_in, p);
     config_on_change(c, "maxmemory-policy", reconfigure, p);
     config_on_change(c, "lfu-log-factor", reconfigure, p);
     config_on_change(c, "lfu-decay-time", reconfigure, p);

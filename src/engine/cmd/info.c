@@ -2,10 +2,13 @@
  * INFO. A section is a row of `sections`; a field is a line of the section's function. Names and their order are those
  * that Redis 7.0 gives and that clients and exporters read; a field that would mean nothing here is left out rather than
  * filled with an invented value, and what stands for a part that does not exist yet has the value of its absence. What
- * is Larder's own is in a section of its own, with its name in front.
+ * is Larder's own is in a section of its own, with its name in front. Latencies are read from buckets half an octave
+ * wide (server/stats.c), so a percentile may be off by up to a quarter.
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -73,12 +76,10 @@ static void field_human(struct facts *f, const char *name, int64_t bytes)
         field(f, name, "%.2f%c", v, units[unit]);
 }
 
-static void put_value(void *arg, const char *name, struct view value)
+static void append_value(void *arg, const char *name, struct view value)
 {
-    struct facts *f = arg;
-
     (void)name;
-    buf_put_view(f->out, value);
+    buf_put_view(arg, value);
 }
 
 /* A field with the value of a directive as CONFIG GET words it. */
@@ -86,7 +87,7 @@ static void field_config(struct facts *f, const char *name, struct view directiv
 {
     buf_put_view(f->out, view_str(name));
     buf_put_char(f->out, ':');
-    config_get(f->server->config, &directive, 1, put_value, f);
+    config_get(f->server->config, &directive, 1, append_value, f->out);
     buf_put(f->out, LIT("\r\n"));
 }
 
@@ -189,6 +190,23 @@ static void info_fragmentation(struct facts *f, const struct allocator_stats *a,
     field_int(f, "mem_fragmentation_bytes", rss - used);
 }
 
+static void info_scripts(struct facts *f)
+{
+    field(f, "used_memory_lua", "0");
+    field(f, "used_memory_vm_eval", "0");
+    field(f, "used_memory_lua_human", "0B");
+    field(f, "used_memory_scripts_eval", "0");
+    field(f, "number_of_cached_scripts", "0");
+    field(f, "number_of_functions", "0");
+    field(f, "number_of_libraries", "0");
+    field(f, "used_memory_vm_functions", "0");
+    field(f, "used_memory_vm_total", "0");
+    field(f, "used_memory_vm_total_human", "0B");
+    field(f, "used_memory_functions", "0");
+    field(f, "used_memory_scripts", "0");
+    field(f, "used_memory_scripts_human", "0B");
+}
+
 static void info_memory(struct facts *f)
 {
     struct server *s = f->server;
@@ -221,13 +239,7 @@ static void info_memory(struct facts *f)
     }
     field_int(f, "total_system_memory", total);
     field_human(f, "total_system_memory_human", total);
-    field(f, "used_memory_lua", "0");
-    field(f, "used_memory_lua_human", "0B");
-    field(f, "number_of_cached_scripts", "0");
-    field(f, "number_of_functions", "0");
-    field(f, "number_of_libraries", "0");
-    field(f, "used_memory_scripts", "0");
-    field(f, "used_memory_scripts_human", "0B");
+    info_scripts(f);
     field_int(f, "maxmemory", number(&s->config->maxmemory));
     field_human(f, "maxmemory_human", number(&s->config->maxmemory));
     field_config(f, "maxmemory_policy", VIEW("maxmemory-policy"));
@@ -241,6 +253,8 @@ static void info_memory(struct facts *f)
     field(f, "mem_aof_buffer", "0");
     field(f, "mem_allocator", "%s", allocator_name());
     field(f, "active_defrag_running", "%d", defrag_cycle_running(f->server));
+    field(f, "lazyfree_pending_objects", "0");
+    field(f, "lazyfreed_objects", "0");
 }
 
 static void info_persistence(struct facts *f)
@@ -284,21 +298,7 @@ static void field_x100(struct facts *f, const char *name, int64_t x100)
     field(f, name, "%lld.%02lld", (long long)(x100 / 100), (long long)(x100 % 100));
 }
 
-static void add_count(void *arg, const char *code, int64_t count)
-{
-    (void)code;
-    *(int64_t *)arg += count;
-}
-
-static int64_t error_replies(struct server *s)
-{
-    int64_t n = 0;
-
-    server_stats_errors(s, add_count, &n);
-    return n;
-}
-
-static void info_stats(struct facts *f)
+static void info_traffic(struct facts *f)
 {
     struct server *s = f->server;
     const struct server_sums *n = &f->sums;
@@ -318,9 +318,24 @@ static void info_stats(struct facts *f)
     field(f, "sync_full", "0");
     field(f, "sync_partial_ok", "0");
     field(f, "sync_partial_err", "0");
+}
+
+static void info_stats(struct facts *f)
+{
+    struct server *s = f->server;
+    const struct server_sums *n = &f->sums;
+    struct server_spells spells;
+
+    server_stats_spells(s, &spells);
+    info_traffic(f);
     field_int(f, "expired_keys", n->expired);
+    field(f, "expired_stale_perc", "0.00");
+    field(f, "expired_time_cap_reached_count", "0");
+    field(f, "expire_cycle_cpu_milliseconds", "0");
     field_int(f, "evicted_keys", n->evicted);
     field_int(f, "evicted_clients", (int64_t)atomic_load_explicit(&s->evicted_clients, memory_order_relaxed));
+    field_int(f, "total_eviction_exceeded_time", spells.over_limit.total_ms);
+    field_int(f, "current_eviction_exceeded_time", spells.over_limit.current_ms);
     field_int(f, "keyspace_hits", n->hits);
     field_int(f, "keyspace_misses", n->misses);
     field(f, "pubsub_channels", "0");
@@ -334,14 +349,20 @@ static void info_stats(struct facts *f)
     field_int(f, "active_defrag_misses", n->defrag_scanned - n->defrag_moved);
     field_int(f, "active_defrag_key_hits", n->defrag_moved);
     field_int(f, "active_defrag_key_misses", n->defrag_scanned - n->defrag_moved);
+    field_int(f, "total_active_defrag_time", spells.defrag.total_ms);
+    field_int(f, "current_active_defrag_time", spells.defrag.current_ms);
     field(f, "tracking_total_keys", "0");
     field(f, "tracking_total_items", "0");
     field(f, "tracking_total_prefixes", "0");
     field(f, "unexpected_error_replies", "0");
-    field_int(f, "total_error_replies", error_replies(s));
+    field_int(f, "total_error_replies", server_stats_error_total(s));
     field(f, "dump_payload_sanitizations", "0");
+    field(f, "total_reads_processed", "0");
+    field(f, "total_writes_processed", "0");
     field(f, "io_threaded_reads_processed", "0");
     field(f, "io_threaded_writes_processed", "0");
+    field(f, "reply_buffer_shrinks", "0");
+    field(f, "reply_buffer_expands", "0");
 }
 
 static void info_replication(struct facts *f)
@@ -364,16 +385,44 @@ static void field_time(struct facts *f, const char *name, struct timeval t)
     field(f, name, "%lld.%06ld", (long long)t.tv_sec, (long)t.tv_usec);
 }
 
+/* CPU time of the main thread, which waits for signals while others work: from the kernel's list of threads, in units
+ * of its clock tick; 0 when it does not say. */
+static void main_thread_times(struct timeval *sys, struct timeval *user)
+{
+    char text[1024] = "", path[64];
+    unsigned long long user_ticks = 0, sys_ticks = 0, hz = (unsigned long long)sysconf(_SC_CLK_TCK);
+    const char *name_end;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    file = fopen(path, "re");
+    if (file) {
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        fclose(file);
+    }
+    /* "pid (name) state", ten numbers, utime, stime; the name may have anything in it */
+    name_end = strrchr(text, ')');
+    if (!name_end ||
+        sscanf(name_end, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu", &user_ticks, &sys_ticks) != 2)
+        user_ticks = sys_ticks = 0;
+    *user = (struct timeval){(time_t)(user_ticks / hz), (suseconds_t)(user_ticks % hz * 1000000 / hz)};
+    *sys = (struct timeval){(time_t)(sys_ticks / hz), (suseconds_t)(sys_ticks % hz * 1000000 / hz)};
+}
+
 static void info_cpu(struct facts *f)
 {
     struct rusage self = {0}, children = {0};
+    struct timeval sys, user;
 
+    main_thread_times(&sys, &user);
     getrusage(RUSAGE_SELF, &self);
     getrusage(RUSAGE_CHILDREN, &children);
     field_time(f, "used_cpu_sys", self.ru_stime);
     field_time(f, "used_cpu_user", self.ru_utime);
     field_time(f, "used_cpu_sys_children", children.ru_stime);
     field_time(f, "used_cpu_user_children", children.ru_utime);
+    field_time(f, "used_cpu_sys_main_thread", sys);
+    field_time(f, "used_cpu_user_main_thread", user);
 }
 
 static void info_nothing(struct facts *f)
@@ -407,6 +456,64 @@ static void put_error(void *arg, const char *code, int64_t count)
 static void info_errorstats(struct facts *f)
 {
     server_stats_errors(f->server, put_error, f);
+}
+
+/* The value of a directive, as a string. */
+static void directive_text(const struct facts *f, struct view name, struct buf *out)
+{
+    buf_clear(out);
+    config_get(f->server->config, &name, 1, append_value, out);
+    buf_put_char(out, '\0');
+}
+
+/* "p99.9": at most six decimals, without zeros at the end. */
+static void put_percentile(struct buf *out, double p)
+{
+    char text[32];
+    size_t n = (size_t)snprintf(text, sizeof text, "p%.6f", p);
+
+    while (text[n - 1] == '0')
+        n--;
+    if (text[n - 1] == '.')
+        n--;
+    buf_put(out, text, n);
+}
+
+/* list: numbers from 0 to 100, separated by spaces. */
+static void put_latencies(struct facts *f, const struct server_latency *l, const char *list)
+{
+    const char *comma = "";
+    char *end;
+
+    for (double p = strtod(list, &end); end != list; p = strtod(list, &end)) {
+        uint64_t ns = clock_ticks_us((uint64_t)(server_latency_ticks(l, p) * 1000));
+        buf_put_view(f->out, view_str(comma));
+        put_percentile(f->out, p);
+        buf_printf(f->out, "=%llu.%03llu", (unsigned long long)ns / 1000, (unsigned long long)ns % 1000);
+        comma = ",";
+        list = end;
+    }
+}
+
+static void info_latencystats(struct facts *f)
+{
+    struct buf text = {0};
+
+    directive_text(f, VIEW("latency-tracking"), &text);
+    if (strcmp(buf_head(&text), "yes") != 0)
+        goto done;
+    directive_text(f, VIEW("latency-tracking-info-percentiles"), &text);
+    for (unsigned id = 0; id < command_count; id++) {
+        struct server_latency l;
+        server_stats_latency(f->server, id, &l);
+        if (l.calls == 0)
+            continue;
+        buf_printf(f->out, "latency_percentiles_usec_%s:", command_by_id[id]->name);
+        put_latencies(f, &l, buf_head(&text));
+        buf_put(f->out, LIT("\r\n"));
+    }
+done:
+    buf_free(&text);
 }
 
 static void info_cluster(struct facts *f)
@@ -481,7 +588,7 @@ static const struct section {
     {{LIT("modules")}, "Modules", true, info_nothing},
     {{LIT("commandstats")}, "Commandstats", false, info_commandstats},
     {{LIT("errorstats")}, "Errorstats", true, info_errorstats},
-    {{LIT("latencystats")}, "Latencystats", false, info_nothing},
+    {{LIT("latencystats")}, "Latencystats", false, info_latencystats},
     {{LIT("cluster")}, "Cluster", true, info_cluster},
     {{LIT("keyspace")}, "Keyspace", true, info_keyspace},
     {{LIT("larder")}, "Larder", true, info_larder},

@@ -58,6 +58,7 @@ void transaction_queue(struct transaction *t, const struct command *cmd, const s
     }
     q = &t->queue[t->count++];
     q->command = cmd;
+    t->grows |= (cmd->flags & COMMAND_DENYOOM) != 0;
     q->argc = argc;
     q->argv = mem_alloc(bytes);
     p = (char *)(q->argv + argc);
@@ -95,7 +96,7 @@ void transaction_reset(struct session *s)
     mem_free(t->queue);
     t->queue = NULL;
     t->count = t->cap = t->bytes = 0;
-    t->active = t->failed = false;
+    t->active = t->failed = t->grows = false;
     transaction_unwatch(s);
 }
 

@@ -21,6 +21,7 @@ struct queued {
 struct transaction {
     bool active; /* between MULTI and EXEC */
     bool failed; /* a command was refused while queueing: EXEC aborts */
+    bool grows;  /* a queued command may grow memory */
     struct queued *queue;
     size_t count, cap;
     size_t bytes; /* charged to the connection */

@@ -37,6 +37,7 @@ struct exec_job {
     struct lock_set locks;
     bool locked;    /* the partitions of `locks` came with it */
     bool exclusive; /* needs the gate */
+    bool waits;     /* must wait for room first, then runs as a whole */
     bool begun;     /* an EXEC that goes on with its queued command `member`, at the time `now` */
     size_t member;
     int64_t now;
@@ -154,6 +155,13 @@ static struct command_tally *tally_of(struct executor *ex, const struct command 
     return &ex->shared->server->command_tallies[ex->thread->index][cmd->id];
 }
 
+/* Counts a call that failed without its handler. */
+static void count_failure(struct executor *ex, const struct command *cmd)
+{
+    tally_add(&tally_of(ex, cmd)->calls, 1);
+    tally_add(&tally_of(ex, cmd)->failed, 1);
+}
+
 /* Runs one handler with its partitions held, and counts it. */
 static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
 {
@@ -239,7 +247,6 @@ static bool refused(struct exec_client *client, struct executor *ex, const struc
 /* Checks that need no key; replies and returns true when the command may not run. */
 static bool check_refused(struct executor *ex, struct exec_client *client, const struct exec_request *r)
 {
-    struct server *server = ex->shared->server;
     const struct command *cmd = r->command;
 
     if (!cmd) {
@@ -263,12 +270,30 @@ static bool check_refused(struct executor *ex, struct exec_client *client, const
         reply_error(client->reply, ERROR_SYNTAX);
         return refused(client, ex, r);
     }
-    if ((cmd->flags & COMMAND_DENYOOM) && atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) > 0 &&
-        !evict_make_room(server, ex->thread)) {
-        reply_error(client->reply, ERROR_OOM);
-        return refused(client, ex, r);
-    }
     return false;
+}
+
+/* Makes room for a command that may grow memory; inside the gate. */
+static enum evict_room make_room(struct executor *ex, const struct exec_client *client, const struct exec_request *r)
+{
+    struct server *server = ex->shared->server;
+    const struct transaction *t = client->session.transaction;
+    bool grows = (r->command->flags & COMMAND_DENYOOM) || (r->command->run == cmd_exec && t && t->grows);
+
+    if (!grows || atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0)
+        return EVICT_ROOM;
+    return evict_make_room(server, ex->thread);
+}
+
+static void refuse_for_memory(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    if (r->command->run == cmd_exec) {
+        transaction_reset(&client->session);
+        reply_error(client->reply, ERROR_EXECABORT_OOM);
+    } else {
+        reply_error(client->reply, ERROR_OOM);
+    }
+    refused(client, ex, r);
 }
 
 /* Does CLIENT PAUSE hold this command back? */
@@ -291,7 +316,7 @@ static bool is_paused(struct server *server, const struct exec_client *client, c
 }
 
 /* Queues the command if the session is in MULTI. */
-static bool queued(struct exec_client *client, const struct exec_request *r)
+static bool queued(struct executor *ex, struct exec_client *client, const struct exec_request *r)
 {
     struct transaction *t = client->session.transaction;
     command_fn *run = r->command->run;
@@ -301,12 +326,12 @@ static bool queued(struct exec_client *client, const struct exec_request *r)
         return false;
     if (run == cmd_watch) { /* refused, but the transaction goes on */
         reply_error(client->reply, ERROR_WATCH_IN_MULTI);
+        count_failure(ex, r->command);
         return true;
     }
     if (r->command->flags & COMMAND_NO_MULTI) {
         reply_error(client->reply, ERROR_NOT_IN_MULTI);
-        t->failed = true;
-        return true;
+        return refused(client, ex, r);
     }
     transaction_queue(t, r->command, r->argv, r->argc);
     transaction_show(&client->session);
@@ -434,7 +459,6 @@ static bool watches_broken(struct call *c, const struct transaction *t)
 static size_t exec_members(struct executor *ex, struct exec_client *client, struct call *c,
                            struct exec_request *members, size_t at)
 {
-    struct server *server = ex->shared->server;
     size_t count = client->session.transaction->count;
 
     for (; at < count; at++) {
@@ -443,11 +467,7 @@ static size_t exec_members(struct executor *ex, struct exec_client *client, stru
         m.in_exec = true;
         m.in_lane = c->in_lane;
         m.exclusive = c->exclusive;
-        if ((m.command->flags & COMMAND_DENYOOM) &&
-            atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) > 0 &&
-            evict_over_limit(server, ex->thread) && !c->exclusive)
-            reply_error(client->reply, ERROR_OOM);
-        else if (run_handler(ex, &m) == CALL_TO_LANE)
+        if (run_handler(ex, &m) == CALL_TO_LANE)
             return at;
     }
     transaction_reset(&client->session);
@@ -490,11 +510,11 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
     uint32_t taken;
 
     if (!t || !t->active || t->failed) {
-        bool none = !t || !t->active;
-        transaction_reset(&client->session);
+        bool none = !t || !t->active; /* watches then stay */
+        if (!none)
+            transaction_reset(&client->session);
         reply_error(client->reply, none ? ERROR_EXEC_NO_MULTI : ERROR_EXECABORT);
-        tally_add(&counts->calls, 1);
-        tally_add(&counts->failed, 1);
+        count_failure(ex, r->command);
         return EXEC_DONE;
     }
     count = t->count;
@@ -605,12 +625,23 @@ enum exec_status exec_run(struct executor *ex, struct exec_client *client, struc
             return EXEC_HELD;
         if (check_refused(ex, client, r))
             return EXEC_DONE;
+        switch (make_room(ex, client, r)) {
+        case EVICT_ROOM:
+            break;
+        case EVICT_NO_ROOM:
+            refuse_for_memory(ex, client, r);
+            return EXEC_DONE;
+        case EVICT_LATER:
+            to_lane(ex, client, r, NULL, false);
+            client->job->waits = true;
+            return EXEC_LANE;
+        }
     }
     atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
     if (__builtin_expect(!plain, 0)) {
         if (client->session.transaction)
             transaction_show(&client->session);
-        if (queued(client, r))
+        if (queued(ex, client, r))
             return EXEC_DONE;
     }
     status = dispatch(ex, client, r);
@@ -662,6 +693,8 @@ static void run_job(struct executor *ex, void *arg)
     exec_begin(ex);
     if (job->exclusive) {
         run_exclusive(ex, client, &job->request);
+    } else if (job->waits) {
+        exec_run_waiting(ex, client, &job->request);
     } else {
         struct call c = make_call(ex, client, &job->request);
         if (!job->locked)
@@ -677,6 +710,7 @@ static void run_job(struct executor *ex, void *arg)
             gate_leave(&sh->gate, ex->thread->index);
         }
     }
+    evict_call_in(sh->server);
     heap_trim(ex->thread->heap); /* who knows when this thread works again */
     arena_reset(&ex->arena);
     mem_free(job->request.argv);
@@ -702,6 +736,20 @@ void exec_let_in(struct exec_shared *sh, const struct thread *t)
         clock_sleep_us(GATE_WAIT_US);
 }
 
+/* Evicts until there is room; false when there is none. */
+static bool wait_for_room(struct executor *ex, const struct exec_client *client, const struct exec_request *r)
+{
+    enum evict_room room;
+
+    if (r->command->scope == SCOPE_CONNECTION && r->command->run != cmd_exec)
+        return true;
+    enter_waiting(ex);
+    while ((room = make_room(ex, client, r)) == EVICT_LATER)
+        exec_let_in(ex->shared, ex->thread);
+    gate_leave(&ex->shared->gate, ex->thread->index);
+    return room == EVICT_ROOM;
+}
+
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
     struct keyspace *ks = ex->shared->server->keyspace;
@@ -711,7 +759,13 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     struct call c;
 
     exec_begin(ex);
-    if (check_refused(ex, client, r) || queued(client, r))
+    if (check_refused(ex, client, r))
+        return;
+    if (!wait_for_room(ex, client, r)) {
+        refuse_for_memory(ex, client, r);
+        return;
+    }
+    if (queued(ex, client, r))
         return;
     for (unsigned i = 0; i < r->key_count && !gate; i++)
         gate = !lock_add(&locks, key_partition(&r->keys[i]));

@@ -84,7 +84,7 @@ static bool admin_serve(struct admin *a, struct conn *c)
     for (;;) {
         struct resp_request r;
         struct exec_request request;
-        enum resp_parsed rc = resp_parse(buf_head(&c->in), buf_live(&c->in), &limits, &a->ex.arena, &r);
+        enum resp_parsed rc = resp_parse(buf_head(&c->in), buf_live(&c->in), &limits, &a->ex.arena, NULL, &r);
         if (rc == RESP_BAD)
             return false;
         if (rc == RESP_MORE)

@@ -23,6 +23,8 @@
 #define IOV_BATCH 64
 #define LOGIN_INPUT 16384
 #define LOGIN_OUTPUT 4096
+#define BACK_OFF_MS 50 /* after a failed login, doubled with each one more, BACK_OFF_STEPS times at most */
+#define BACK_OFF_STEPS 6
 
 static struct server *server_of(struct worker *w)
 {
@@ -66,6 +68,14 @@ void conn_init(struct conn *c, struct server *s, int fd)
     c->client.session.resp = 2;
 }
 
+/* It has logged in, or goes. */
+static void forget_stranger(struct worker *w, struct conn *c)
+{
+    if (c->stranger)
+        atomic_fetch_sub(&server_of(w)->strangers, 1);
+    c->stranger = false;
+}
+
 void conn_close(struct worker *w, struct conn *c)
 {
     if (c->state == CONN_LANE) {
@@ -74,18 +84,34 @@ void conn_close(struct worker *w, struct conn *c)
         c->closing = true;
         return;
     }
+    if (c->state == CONN_CLOSED)
+        return;
     if (c->state == CONN_HELD)
         w->held--;
+    c->state = CONN_CLOSED;
     epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
+    forget_stranger(w, c);
     transaction_free(&c->client.session);
     clients_remove(server_of(w)->clients, c->client.session.card);
     resp_writer_free(&c->out);
+    resp_partial_free(&c->partial);
     buf_free(&c->in);
     w->conns[c->slot] = NULL;
     w->conn_used--;
     atomic_fetch_sub(&w->load, 1);
-    mem_free(c);
+    c->next_closed = w->closed;
+    w->closed = c;
+}
+
+void conn_bury(struct worker *w)
+{
+    struct conn *c;
+
+    while ((c = w->closed)) {
+        w->closed = c->next_closed;
+        mem_free(c);
+    }
 }
 
 static void show_buffers(struct conn *c)
@@ -189,7 +215,8 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
     *is_bad = false;
     while (n < BATCH_MAX && at < live) {
         struct resp_request r;
-        enum resp_parsed rc = resp_parse(buf_head(&c->in) + at, live - at, &limits, &w->ex.arena, &r);
+        enum resp_parsed rc =
+            resp_parse(buf_head(&c->in) + at, live - at, &limits, &w->ex.arena, at == 0 ? &c->partial : NULL, &r);
         if (rc == RESP_MORE) {
             c->need = n == 0 ? r.need : 0;
             break;
@@ -228,6 +255,22 @@ static void suspend(struct worker *w, struct conn *c, enum exec_status status)
     }
 }
 
+/* After a command of a stranger: has it failed to log in, and must wait for its next try, the longer the more often? */
+static bool let_on(struct worker *w, struct conn *c)
+{
+    unsigned failures = c->client.session.auth_failures;
+
+    if (c->client.session.authenticated) {
+        forget_stranger(w, c);
+        return true;
+    }
+    if (failures == c->failures_seen)
+        return true;
+    c->failures_seen = (uint8_t)failures;
+    c->held_until_ms = w->now_ms + (BACK_OFF_MS << (failures < BACK_OFF_STEPS ? failures : BACK_OFF_STEPS));
+    return false;
+}
+
 /* Runs the batch. Returns how much of the input it took; *status tells why it stopped. */
 static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *requests, const size_t *ends, unsigned n,
                         enum exec_status *status)
@@ -261,6 +304,10 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         i++;
         if (c->client.session.close_after_reply)
             c->flushing = true;
+        if (__builtin_expect(c->stranger, 0) && !let_on(w, c)) {
+            *status = EXEC_HELD;
+            break;
+        }
         if (i < n && gate_closing(&sh->gate)) {
             *status = EXEC_HELD;
             break;

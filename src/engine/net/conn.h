@@ -14,23 +14,29 @@ enum conn_state {
     CONN_PARKED, /* its next command waits for a partition */
     CONN_HELD,   /* its next command waits for the gate, or for CLIENT PAUSE to end */
     CONN_LANE,   /* the slow lane has its session and its writer */
+    CONN_CLOSED, /* is freed at the end of the turn */
 };
 
 struct conn {
+    struct conn *next_closed;
     int fd;
     uint32_t slot;
-    uint8_t state;    /* enum conn_state */
-    bool closing;     /* close as soon as it is out of the slow lane */
-    bool flushing;    /* close when everything is sent */
-    bool peer_done;   /* the peer sends no more */
-    uint32_t events;  /* what epoll watches */
-    size_t need;      /* input bytes before parsing is worth it */
-    size_t lane_len;  /* input bytes of the command in the slow lane */
-    size_t lane_mark; /* where its reply starts in the writer */
+    uint8_t state;         /* enum conn_state */
+    bool closing;          /* close as soon as it is out of the slow lane */
+    bool flushing;         /* close when everything is sent */
+    bool peer_done;        /* the peer sends no more */
+    bool stranger;         /* counts among the server's strangers */
+    uint8_t failures_seen; /* failed logins that it has waited for */
+    uint32_t events;       /* what epoll watches */
+    size_t need;           /* input bytes before parsing is worth it */
+    size_t lane_len;       /* input bytes of the command in the slow lane */
+    size_t lane_mark;      /* where its reply starts in the writer */
     unsigned lane_shares;
     int64_t accepted_ms;   /* monotonic */
+    int64_t held_until_ms; /* wall clock, CONN_HELD: not tried before, after a failed login */
     int64_t soft_since_ms; /* over the soft output limit since; 0: not */
     struct buf in;
+    struct resp_partial partial; /* of the request at the input's head */
     struct resp_writer out;
     struct exec_client client;
 };
@@ -54,7 +60,10 @@ void conn_resume(struct worker *w, struct conn *c);
 /* Runs what is in its input buffer. */
 void conn_process(struct worker *w, struct conn *c);
 
-/* Closes it, now or when it is out of the slow lane. */
+/* Closes it, now or when it is out of the slow lane. Its memory stays until conn_bury. */
 void conn_close(struct worker *w, struct conn *c);
+
+/* Frees what was closed: at the end of a turn, when nothing refers to it. */
+void conn_bury(struct worker *w);
 
 #endif

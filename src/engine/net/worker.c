@@ -28,6 +28,7 @@
 #define TICK_MS 100
 #define STEP_US 100
 #define RECLAIM_BLOCKS 256
+#define STRANGERS_MAX 1024 /* connections that have not logged in, when they must */
 
 static struct server *server_of(struct worker *w)
 {
@@ -79,6 +80,7 @@ void worker_free(struct worker *w)
             w->conns[i]->state = CONN_READY;
             conn_close(w, w->conns[i]);
         }
+    conn_bury(w);
     close(w->epoll);
     inbox_free(&w->inbox);
     buf_free(&w->spare);
@@ -164,6 +166,9 @@ static void adopt(struct worker *w, int fd)
     c->events = EPOLLIN;
     c->client.session.local = is_local(&local) && is_local(&peer);
     c->client.session.authenticated = s->config->requirepass[0] == '\0';
+    c->stranger = !c->client.session.authenticated;
+    if (c->stranger)
+        atomic_fetch_add(&s->strangers, 1);
     c->client.session.card =
         clients_add(s->clients, fd, w->index, addr, laddr, local.ss_family == AF_UNIX ? CARD_UNIX : 0);
     c->client.handle = (struct handle){w->index | c->slot << 8, c->client.session.card->id};
@@ -199,7 +204,8 @@ static bool admitted(struct worker *w, int fd, const struct sockaddr_storage *pe
         refuse(w, fd, is_protected, sizeof is_protected - 1);
         return false;
     }
-    if (clients_count(s->clients) >= (uint64_t)s->config->maxclients) {
+    if (clients_count(s->clients) >= (uint64_t)s->config->maxclients ||
+        (s->config->requirepass[0] != '\0' && atomic_load(&s->strangers) >= STRANGERS_MAX)) {
         refuse(w, fd, full, sizeof full - 1);
         return false;
     }
@@ -249,7 +255,7 @@ static void recheck(struct worker *w, struct conn *c)
 
 static void retry_held(struct worker *w, struct conn *c)
 {
-    if (c->state == CONN_HELD)
+    if (c->state == CONN_HELD && c->held_until_ms <= w->now_ms)
         conn_resume(w, c);
 }
 
@@ -380,7 +386,7 @@ static void tick(struct worker *w)
     if (w->index == 0) {
         access_tick(w->now_ms);
         server_stats_sample(s);
-        if (defrag_cycle_tick(s, w->now_ms))
+        if (defrag_cycle_tick(s, w->now_ms) || atomic_load(&s->config->maxmemory_clients) != 0)
             lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]);
     }
     heap_drain_check(w->ex.thread->heap);
@@ -458,6 +464,7 @@ void *worker_run(void *arg)
             if ((uintptr_t)events[i].data.ptr & 1)
                 handle_event(w, &events[i]);
         sleep_ms = housekeeping(w);
+        conn_bury(w);
         note_pause(w, clock_mono_us() - start);
     }
     for (uint32_t i = 0; i < w->conn_cap; i++)

@@ -30,6 +30,7 @@ struct worker {
     struct inbox inbox;
     struct conn **conns; /* by slot; NULL: free */
     uint32_t conn_cap, conn_used;
+    struct conn *closed;  /* to be freed at the end of the turn */
     atomic_uint load;     /* connections, those on their way included */
     struct buf spare;     /* an input buffer for whoever reads next */
     int64_t now_ms;       /* wall clock of this turn */

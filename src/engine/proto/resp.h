@@ -31,9 +31,24 @@ struct resp_request {
     char error[80];
 };
 
-/* Parses one request from the n bytes at p. Inline arguments with quotes are unescaped into the arena. */
+struct resp_piece {
+    size_t at, n; /* an argument's bytes, from the request's first byte */
+};
+
+/* How far a long array was parsed that has not arrived whole, so that each read does not parse it from its start. All
+ * zero: not at all. It stands for the request that begins at one place of one input, and is to be freed. */
+struct resp_partial {
+    struct resp_piece *pieces;
+    size_t done, count, cap; /* arguments: parsed, announced, room for */
+    size_t at;
+};
+
+void resp_partial_free(struct resp_partial *partial);
+
+/* Parses one request from the n bytes at p. Inline arguments with quotes are unescaped into the arena. partial, which
+ * may be NULL, is from the call before that returned RESP_MORE for the same p. */
 enum resp_parsed resp_parse(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
-                            struct resp_request *out);
+                            struct resp_partial *partial, struct resp_request *out);
 
 /* Bytes that are sent from where they are, behind the first `at` bytes of the writer's buffer. */
 struct resp_share {

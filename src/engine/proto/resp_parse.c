@@ -3,12 +3,14 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "engine/proto/resp.h"
 
 #define INLINE_MAX 65536
 #define LOGIN_ARGS 10
 #define LOGIN_BULK 16384
+#define PARTIAL_MIN 64 /* shorter arrays are parsed again */
 
 static enum resp_parsed bad(struct resp_request *out, const char *text)
 {
@@ -45,36 +47,68 @@ static enum resp_parsed length(const char *p, size_t n, size_t *at, int64_t *val
     return RESP_DONE;
 }
 
-/* Parses the string at p + *at; *arg is where it stands in the input. */
+/* Parses the string at p + *at, and moves *at behind it when it is whole; *arg is where it stands in the input. */
 static enum resp_parsed parse_bulk(const char *p, size_t n, size_t *at, const struct resp_limits *limits,
                                    struct view *arg, struct resp_request *out)
 {
     enum resp_parsed rc;
+    size_t text = *at; /* where the bytes begin */
     int64_t len;
 
     if (*at >= n)
         return more(out, n + 1);
     if (p[*at] != '$') {
-        char text[40];
-        snprintf(text, sizeof text, "expected '$', got '%c'", p[*at]);
-        return bad(out, text);
+        char line[40];
+        snprintf(line, sizeof line, "expected '$', got '%c'", p[*at]);
+        return bad(out, line);
     }
-    rc = length(p, n, at, &len, out, &bulk_errors);
+    rc = length(p, n, &text, &len, out, &bulk_errors);
     if (rc != RESP_DONE)
         return rc;
     if (len < 0 || len > limits->max_bulk)
         return bad(out, "invalid bulk length");
     if (len > LOGIN_BULK && !limits->authenticated)
         return bad(out, "unauthenticated bulk length");
-    if (n - *at < (size_t)len + 2)
-        return more(out, *at + (size_t)len + 2);
-    *arg = view_of(p + *at, (size_t)len);
-    *at += (size_t)len + 2;
+    if (n - text < (size_t)len + 2)
+        return more(out, text + (size_t)len + 2);
+    *arg = view_of(p + text, (size_t)len);
+    *at = text + (size_t)len + 2;
+    return RESP_DONE;
+}
+
+void resp_partial_free(struct resp_partial *partial)
+{
+    mem_free(partial->pieces);
+    *partial = (struct resp_partial){0};
+}
+
+/* Goes on with an array of partial->count arguments where the last call ended. */
+static enum resp_parsed parse_partial(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
+                                      struct resp_partial *partial, struct resp_request *out)
+{
+    struct view arg = {0};
+
+    while (partial->done < partial->count) {
+        enum resp_parsed rc = parse_bulk(p, n, &partial->at, limits, &arg, out);
+        if (rc != RESP_DONE)
+            return rc;
+        if (partial->done == partial->cap) {
+            partial->cap = partial->cap ? 2 * partial->cap : 2 * PARTIAL_MIN;
+            partial->pieces = mem_realloc(partial->pieces, partial->cap * sizeof *partial->pieces);
+        }
+        partial->pieces[partial->done++] = (struct resp_piece){(size_t)(arg.p - p), arg.n};
+    }
+    out->argc = (int)partial->count;
+    out->consumed = partial->at;
+    out->argv = arena_alloc(arena, partial->count * sizeof *out->argv);
+    for (size_t i = 0; i < partial->count; i++)
+        out->argv[i] = view_of(p + partial->pieces[i].at, partial->pieces[i].n);
+    resp_partial_free(partial);
     return RESP_DONE;
 }
 
 static enum resp_parsed parse_array(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
-                                    struct resp_request *out)
+                                    struct resp_partial *partial, struct resp_request *out)
 {
     enum resp_parsed rc;
     int64_t count, fitting;
@@ -91,6 +125,11 @@ static enum resp_parsed parse_array(const char *p, size_t n, const struct resp_l
     out->consumed = at;
     if (count <= 0)
         return RESP_DONE;
+    if (count > PARTIAL_MIN && partial) {
+        partial->count = (size_t)count;
+        partial->at = at;
+        return parse_partial(p, n, limits, arena, partial, out);
+    }
     fitting = (int64_t)((n - at) / 4) + 1; /* an argument takes more than four bytes: no array for what cannot be */
     if (fitting > count)
         fitting = count;
@@ -259,11 +298,13 @@ static enum resp_parsed parse_inline(const char *p, size_t n, struct arena *aren
 }
 
 enum resp_parsed resp_parse(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
-                            struct resp_request *out)
+                            struct resp_partial *partial, struct resp_request *out)
 {
     if (n == 0)
         return more(out, 1);
     if (*p != '*')
         return parse_inline(p, n, arena, out);
-    return parse_plain(p, n, limits, arena, out) ? RESP_DONE : parse_array(p, n, limits, arena, out);
+    if (partial && partial->count > 0)
+        return parse_partial(p, n, limits, arena, partial, out);
+    return parse_plain(p, n, limits, arena, out) ? RESP_DONE : parse_array(p, n, limits, arena, partial, out);
 }

@@ -265,6 +265,39 @@ uint64_t clients_kill(struct clients *cs, const struct clients_filter *f)
     return n;
 }
 
+struct eviction {
+    uint64_t sum, most; /* bytes of all, and of the one that holds most */
+    uint64_t id;        /* of that one; 0 for none */
+};
+
+static bool note_largest(void *arg, struct card *card)
+{
+    struct eviction *e = arg;
+    uint64_t bytes = get(&card->total_mem);
+
+    if ((card_flags(card) & (CARD_ADMIN | CARD_NO_EVICT)) || atomic_load_explicit(&card->killed, memory_order_relaxed))
+        return true;
+    e->sum += bytes;
+    if (bytes > e->most) {
+        e->most = bytes;
+        e->id = card->id;
+    }
+    return true;
+}
+
+uint64_t clients_evict(struct clients *cs, uint64_t limit)
+{
+    uint64_t n = 0;
+
+    for (;;) {
+        struct eviction e = {0};
+        clients_each(cs, note_largest, &e);
+        if (e.sum <= limit || e.id == 0)
+            return n;
+        n += clients_kill(cs, &(struct clients_filter){.id = e.id, .type = -1});
+    }
+}
+
 void clients_sum(struct clients *cs, struct clients_sums *out)
 {
     *out = (struct clients_sums){0};

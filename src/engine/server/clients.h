@@ -87,6 +87,10 @@ bool clients_match(const struct clients_filter *f, struct card *card);
  * more. */
 uint64_t clients_kill(struct clients *cs, const struct clients_filter *f);
 
+/* Kills the connections that hold most, but for those exempt (CLIENT NO-EVICT, admin), until the rest holds at most
+ * `limit` bytes; returns how many. Takes as long as looking at every card a few times. */
+uint64_t clients_evict(struct clients *cs, uint64_t limit);
+
 /* What INFO says of all connections together. */
 struct clients_sums {
     uint64_t memory;                /* bytes held by connections */

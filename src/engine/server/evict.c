@@ -1,31 +1,31 @@
 /*
  * Eviction. A thread that wants to write tries partitions at random, looks at maxmemory-samples items of each, and
- * removes the best by the policy. Partitions that are taken are passed by. The sum of what is in use is taken every
- * CHECK_EVERY commands of a thread: the overshoot is what these few commands add.
+ * removes the best by the policy. Partitions that are taken are passed by.
+ *
+ * Summing what all threads use for every command would cost more than the command. A thread that found memory below
+ * the limit may use CREDIT bytes more before it looks again; what it used is what its own counters grew by, so growth
+ * that no argument tells is settled too. Where much may have changed at once, in the slow lane or by CONFIG SET, all credits are called
+ * in. The overshoot is thus CREDIT a thread and what one command adds.
  */
 #include "engine/server/evict.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "engine/store/watch.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/store/access.h"
+#include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 
-#define CHECK_EVERY 16
+#define CREDIT 65536
 #define TRIES_MAX 64    /* partitions tried for one victim */
-#define VICTIMS_MAX 256 /* evicted at once before the command is let through or refused */
+#define VICTIMS_MAX 256 /* evicted in one go */
 
 static int64_t get(const config_number *n)
 {
     return atomic_load_explicit((config_number *)n, memory_order_relaxed);
-}
-
-bool evict_over_limit(struct server *s, struct thread *t)
-{
-    (void)t;
-    return server_stats_memory(s) > get(&s->config->maxmemory);
 }
 
 /* How gladly the policy sees this item go; -1: not at all. */
@@ -133,19 +133,34 @@ static bool evict_one(struct server *s, struct thread *t)
     return false;
 }
 
-bool evict_make_room(struct server *s, struct thread *t)
+void evict_call_in(struct server *s)
 {
-    if (t->credit > 0) {
-        t->credit--;
-        return true;
+    atomic_fetch_add_explicit(&s->memory_epoch, 1, memory_order_relaxed);
+}
+
+enum evict_room evict_make_room(struct server *s, struct thread *t)
+{
+    int64_t here = tally_read(&t->heap->used) + mem_used_here();
+
+    unsigned epoch = atomic_load_explicit(&s->memory_epoch, memory_order_relaxed);
+
+    if (here > t->credit_mark)
+        t->credit -= here - t->credit_mark;
+    t->credit_mark = here;
+    if (t->credit_epoch != epoch) {
+        t->credit_epoch = epoch;
+        t->credit = 0;
     }
+    if (t->credit > 0)
+        return EVICT_ROOM;
     for (unsigned i = 0; i < VICTIMS_MAX; i++) {
-        if (!evict_over_limit(s, t)) {
-            t->credit = i == 0 ? CHECK_EVERY : 0;
-            return true;
+        if (server_stats_memory(s) <= get(&s->config->maxmemory)) {
+            t->credit = CREDIT;
+            t->credit_mark = tally_read(&t->heap->used) + mem_used_here();
+            return EVICT_ROOM;
         }
         if (get(&s->config->maxmemory_policy) == POLICY_NOEVICTION || !evict_one(s, t))
-            return false;
+            return EVICT_NO_ROOM;
     }
-    return true;
+    return EVICT_LATER;
 }

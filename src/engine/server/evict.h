@@ -2,16 +2,19 @@
 #ifndef SERVER_EVICT_H
 #define SERVER_EVICT_H
 
-#include <stdbool.h>
-
 struct server;
 struct thread;
 
-/* Before a command that may grow memory, with no partition held: evicts until memory is below maxmemory. False when
- * nothing more can be evicted: the command is to be refused. */
-bool evict_make_room(struct server *s, struct thread *t);
+/* Lets every thread look at maxmemory before its next command that may grow memory. */
+void evict_call_in(struct server *s);
 
-/* Is memory above maxmemory now? */
-bool evict_over_limit(struct server *s, struct thread *t);
+enum evict_room {
+    EVICT_ROOM,    /* the command may run */
+    EVICT_NO_ROOM, /* nothing more can be evicted: it is to be refused */
+    EVICT_LATER,   /* much must go first, more than a worker has time for: ask again */
+};
+
+/* Before a command that may grow memory, on its thread, inside the gate, with no partition held. */
+enum evict_room evict_make_room(struct server *s, struct thread *t);
 
 #endif

@@ -23,9 +23,12 @@ struct server_ops {
     void (*let_in)(void *arg, struct thread *t);
 };
 
+#define LATENCY_BUCKETS 64 /* half octaves of clock_ticks, up to 2^32; longer calls count in the last */
+
 /* Statistics of a command, one array per thread, indexed by command id. */
 struct command_tally {
-    tally calls, ticks, rejected, failed; /* ticks: clock_ticks */
+    tally calls, ticks, rejected, failed;      /* ticks: clock_ticks */
+    _Atomic uint32_t latency[LATENCY_BUCKETS]; /* calls by their ticks; wraps around, server/stats.c sees to that */
 };
 
 #define PAUSE_BUCKETS 24 /* histogram of worker pauses: bucket i counts pauses of [2^i, 2^(i+1)) microseconds */
@@ -60,6 +63,8 @@ struct server {
     _Atomic int64_t memory_peak;
     _Atomic int64_t errors_reset_ms;
     _Atomic bool stopping;
+    atomic_uint memory_epoch;                                       /* server/evict.c */
+    atomic_uint strangers;                                          /* connections that must log in and have not */
     _Atomic int64_t ops_per_sec, input_kbps_x100, output_kbps_x100; /* sampled by the housekeeping timer */
     _Atomic uint64_t blocked_clients, evicted_clients;
     _Atomic int64_t last_save_wall_s;

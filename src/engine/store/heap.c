@@ -69,7 +69,7 @@ struct heap_shared {
     void **chunks;
     size_t chunk_count;
     struct heap *fronts[THREAD_MAX];
-    unsigned front_count;
+    atomic_uint front_count;
     _Atomic uint32_t drain_epoch;
     atomic_bool drains; /* some pages may be draining: whoever frees must look */
 };
@@ -136,7 +136,8 @@ struct heap *heap_new(struct heap_shared *hs)
     pthread_mutex_lock(&hs->chunk_lock);
     if (hs->front_count == THREAD_MAX)
         abort();
-    hs->fronts[hs->front_count++] = h;
+    hs->fronts[hs->front_count] = h;
+    atomic_fetch_add(&hs->front_count, 1); /* what is counted is there */
     pthread_mutex_unlock(&hs->chunk_lock);
     return h;
 }
@@ -484,16 +485,21 @@ void heap_drain_check(struct heap *h)
     heap_trim(h);
 }
 
-void heap_stats(struct heap_shared *hs, struct heap_stats *out)
+uint64_t heap_used(struct heap_shared *hs)
 {
+    unsigned n = atomic_load_explicit(&hs->front_count, memory_order_acquire);
     int64_t used = 0;
 
-    *out = (struct heap_stats){0};
-    pthread_mutex_lock(&hs->chunk_lock);
-    for (unsigned i = 0; i < hs->front_count; i++)
+    for (unsigned i = 0; i < n; i++)
         used += tally_read(&hs->fronts[i]->used);
+    return used > 0 ? (uint64_t)used : 0;
+}
+
+void heap_stats(struct heap_shared *hs, struct heap_stats *out)
+{
+    *out = (struct heap_stats){.used = heap_used(hs)};
+    pthread_mutex_lock(&hs->chunk_lock);
     out->pages = hs->pages_out;
     out->resident = (hs->pages_out + hs->warm_count) * PAGE_SIZE;
     pthread_mutex_unlock(&hs->chunk_lock);
-    out->used = used > 0 ? (uint64_t)used : 0;
 }

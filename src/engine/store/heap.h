@@ -72,4 +72,7 @@ void heap_drain_check(struct heap *h);
 
 void heap_stats(struct heap_shared *hs, struct heap_stats *out);
 
+/* Bytes in blocks that are in use, without a lock. */
+uint64_t heap_used(struct heap_shared *hs);
+
 #endif

@@ -38,7 +38,9 @@ struct thread {
     struct heap *heap; /* block allocator front (store/heap.h) */
     struct random random;
     struct db_tally *db; /* one per database */
-    int64_t credit;      /* bytes of the memory budget this thread has reserved and not used (store/budget.h) */
+    int64_t credit;      /* bytes it may use before it looks at maxmemory again (server/evict.c) */
+    unsigned credit_epoch;
+    int64_t credit_mark; /* what it used when it looked at its credit last */
 
     /* statistics */
     tally hits, misses, expired, evicted, expired_lazily;

@@ -66,8 +66,8 @@ static void check_request(const char *p, size_t n, const struct resp_limits *lim
 }
 
 /* Parses what there is, from a block of just that size; appends requests, and the error of a bad one, to `events`. */
-static enum resp_parsed parse(const char *p, size_t n, const struct resp_limits *limits, struct resp_request *r,
-                              struct buf *events)
+static enum resp_parsed parse(const char *p, size_t n, const struct resp_limits *limits, struct resp_partial *partial,
+                              struct resp_request *r, struct buf *events)
 {
     char *block = malloc(n);
     struct arena arena = {0};
@@ -77,7 +77,7 @@ static enum resp_parsed parse(const char *p, size_t n, const struct resp_limits 
     if (n > 0)
         memcpy(block, p, n);
     *r = (struct resp_request){0};
-    rc = resp_parse(block, n, limits, &arena, r);
+    rc = resp_parse(block, n, limits, &arena, partial, r);
     if (rc == RESP_DONE) {
         check_request(block, n, limits, r);
         buf_printf(events, "%d arguments\n", r->argc);
@@ -113,12 +113,13 @@ static size_t next_piece(struct pieces pieces, size_t number, struct view in, si
 static void feed(struct view in, struct pieces pieces, const struct resp_limits *limits, struct buf *events)
 {
     size_t at = 0, have = 0, need = 0;
+    struct resp_partial partial = {0};
     struct resp_request r;
 
     for (size_t number = 0; have < in.n; number++) {
         have += next_piece(pieces, number, in, have);
         while (at < have) {
-            enum resp_parsed rc = parse(in.p + at, have - at, limits, &r, events);
+            enum resp_parsed rc = parse(in.p + at, have - at, limits, &partial, &r, events);
             /* Nobody would have asked before that many bytes came. */
             demand(rc == RESP_MORE || have - at >= need);
             if (rc == RESP_BAD)
@@ -132,6 +133,7 @@ static void feed(struct view in, struct pieces pieces, const struct resp_limits 
         }
     }
 done:
+    resp_partial_free(&partial);
     buf_printf(events, "%zu consumed\n", at);
 }
 

@@ -35,7 +35,7 @@ static enum resp_parsed parse(struct view in, const struct resp_limits *limits, 
         memcpy(*copy, in.p, in.n);
     *arena = (struct arena){0};
     *r = (struct resp_request){0};
-    return resp_parse(*copy, in.n, limits, arena, r);
+    return resp_parse(*copy, in.n, limits, arena, NULL, r);
 }
 
 /* ---- requests that are complete ---------------------------------------------------------------------------------- */
@@ -498,6 +498,40 @@ static void every_split(void **state)
                  "*1\n4:PING\nERR Protocol error: invalid bulk length\n");
 }
 
+/* A long array that arrives a few bytes at a time is not parsed anew each time, and comes out whole. */
+static void long_array_in_pieces(void **state)
+{
+    const struct resp_limits limits = {1 << 20, 1 << 20, true};
+    enum { COUNT = 1000 };
+    struct resp_partial partial = {0};
+    struct resp_request r = {0};
+    struct arena arena = {0};
+    struct buf in = {0};
+    size_t done = 0;
+
+    (void)state;
+    buf_printf(&in, "*%d\r\n", COUNT);
+    for (int i = 0; i < COUNT; i++)
+        buf_printf(&in, "$%d\r\n%0*d\r\n", 4 + i % 7, 4 + i % 7, i);
+    for (size_t n = 1; n < in.len; n++) {
+        assert_int_equal(resp_parse(in.p, n, &limits, &arena, &partial, &r), RESP_MORE);
+        assert_true(partial.done >= done && partial.done < COUNT);
+        done = partial.done;
+    }
+    assert_int_equal(done, COUNT - 1);
+    assert_int_equal(resp_parse(in.p, in.len, &limits, &arena, &partial, &r), RESP_DONE);
+    assert_int_equal(r.argc, COUNT);
+    assert_int_equal(r.consumed, in.len);
+    for (int i = 0; i < COUNT; i++) {
+        char text[16];
+        int n = snprintf(text, sizeof text, "%0*d", 4 + i % 7, i);
+        assert_true(view_equal(r.argv[i], view_of(text, (size_t)n)));
+    }
+    assert_null(partial.pieces);
+    arena_free(&arena);
+    buf_free(&in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -516,6 +550,7 @@ int main(void)
         cmocka_unit_test(longest_line),
         cmocka_unit_test(many_arguments),
         cmocka_unit_test(every_split),
+        cmocka_unit_test(long_array_in_pieces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

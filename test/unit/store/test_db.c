@@ -269,7 +269,7 @@ static void drop_everything(struct fixture *f)
     check_all(f);
 }
 
-static uint64_t heap_used(const struct support *s)
+static uint64_t slab_used(const struct support *s)
 {
     struct heap_stats stats;
 
@@ -301,7 +301,7 @@ static void test_model(void **state)
     full = mem_used();
     drop_everything(f);
     assert_true(mem_used() - start < (full - start) / 10);
-    assert_int_equal(heap_used(f->support), 0);
+    assert_int_equal(slab_used(f->support), 0);
 }
 
 /* ---- iteration ---------------------------------------------------------------------------------------------------- */
@@ -523,7 +523,7 @@ static void test_swap(void **state)
         check_all(f);
     }
     drop_everything(f);
-    assert_int_equal(heap_used(f->support), 0);
+    assert_int_equal(slab_used(f->support), 0);
 }
 
 static uint64_t expected_used(const struct fixture *f)
@@ -558,15 +558,15 @@ static void test_clear_and_reclaim(void **state)
         assert_int_equal(db_clear(s->keyspace, database(f, d)), before);
         clear_model(f, d);
         check_all(f);
-        used = heap_used(s);
+        used = slab_used(s);
         while (keyspace_reclaim(s->keyspace, any_thread(f), 10)) {
-            assert_true(used - heap_used(s) < 400 * 1024); /* ten, and what is left of a partition's segments */
+            assert_true(used - slab_used(s) < 400 * 1024); /* ten, and what is left of a partition's segments */
             change(f, 12);
-            used = heap_used(s);
+            used = slab_used(s);
             steps++;
         }
         assert_true(steps >= CROWDED / 2);
-        assert_int_equal(heap_used(s), expected_used(f));
+        assert_int_equal(slab_used(s), expected_used(f));
         check_all(f);
     }
     assert_int_equal(db_clear(s->keyspace, database(f, 0)), f->size[0]);
@@ -577,7 +577,7 @@ static void test_clear_and_reclaim(void **state)
     while (keyspace_reclaim(s->keyspace, &s->thread, 1000))
         ;
     check_all(f);
-    assert_int_equal(heap_used(s), 0);
+    assert_int_equal(slab_used(s), 0);
     assert_true(mem_used() - start < 4096); /* the heap's list of its chunks may have grown */
 }
 

@@ -15,7 +15,7 @@ static int setup(void **state)
     return support_setup(state);
 }
 
-static uint64_t heap_used(const struct support *s)
+static uint64_t slab_used(const struct support *s)
 {
     struct heap_stats stats;
 
@@ -92,7 +92,7 @@ static void test_layouts(void **state)
         assert_true(moved->access == 0xabcdef && copy->access == 0xabcdef);
         item_free(&s->thread, copy);
         item_free(&s->thread, moved);
-        assert_int_equal(heap_used(s), 0);
+        assert_int_equal(slab_used(s), 0);
     }
     assert_true(mem_used() - used < 4096); /* the heap's list of its chunks */
 }
@@ -109,7 +109,7 @@ static void test_where_the_value_is(void **state)
         assert_int_equal((it->flags & ITEM_BLOB) != 0, n > most);
         item_free(&s->thread, it);
     }
-    assert_int_equal(heap_used(s), 0);
+    assert_int_equal(slab_used(s), 0);
 }
 
 /* A moved value is the same value; a copied one is not. */
@@ -140,7 +140,7 @@ static void test_block_goes_value_stays(void **state)
     struct blob *b = item_blob(it);
 
     item_free_block(&s->thread, it);
-    assert_int_equal(heap_used(s), 0);
+    assert_int_equal(slab_used(s), 0);
     assert_int_equal(b->refs, 1);
     assert_memory_equal(b->bytes, bytes + 7, 10000);
     blob_unref(b);
@@ -220,7 +220,7 @@ static void test_no_memory(void **state)
     struct blob *b = blob_new(100, 100), *zeroed;
     struct view long_key = view_of(bytes, 1000);
     int64_t used = mem_used();
-    uint64_t blocks = heap_used(s);
+    uint64_t blocks = slab_used(s);
 
     memcpy(b->bytes, bytes, 100);
     mem_fail_after(0);
@@ -232,7 +232,7 @@ static void test_no_memory(void **state)
     assert_null(item_copy(&s->thread, long_key, small, -1)); /* no longer fits into the block */
     assert_null(item_move(&s->thread, long_key, small, -1));
     assert_true(mem_used() == used);
-    assert_int_equal(heap_used(s), blocks);
+    assert_int_equal(slab_used(s), blocks);
     check(small, VIEW("small"), 1800, -1);
     check(big, VIEW("big"), 10000, 5);
     assert_true(b->len == 100 && memcmp(b->bytes, bytes, 100) == 0);
@@ -248,7 +248,7 @@ static void test_no_memory(void **state)
     blob_unref(b);
     item_free(&s->thread, small);
     item_free(&s->thread, big);
-    assert_int_equal(heap_used(s), 0);
+    assert_int_equal(slab_used(s), 0);
 }
 
 /* The same for values that live in maps of their own. */
@@ -263,7 +263,7 @@ static void test_no_memory_for_mapped(void **state)
     assert_null(blob_new_zeroed(MAPPED, MAPPED));
     assert_null(blob_grow(b, MAPPED));
     mem_fail_after(-1);
-    assert_int_equal(heap_used(s), 0);
+    assert_int_equal(slab_used(s), 0);
     blob_unref(b);
 }
 
