@@ -206,6 +206,7 @@ def defrag_curve(machine, server, sizes):
     with server.client() as client:
         try:
             client.config_set("activedefrag", "yes")
+            client.config_set("active-defrag-ignore-bytes", "1mb")
         except redis.ResponseError as e:
             return {"unsupported": str(e)}
         base = server.rss()

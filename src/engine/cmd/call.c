@@ -115,6 +115,8 @@ void call_flushed(struct call *c, struct db *db)
     struct keyspace *ks = c->server->keyspace;
 
     assert(c->exclusive);
+    if (db_size(db) == 0)
+        return;
     for (uint32_t p = 0; p < PARTITIONS; p++)
         watch_changed_all(&ks->partitions[p], db, is_present);
 }

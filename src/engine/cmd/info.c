@@ -330,8 +330,8 @@ static void info_stats(struct facts *f)
     info_traffic(f);
     field_int(f, "expired_keys", n->expired);
     field(f, "expired_stale_perc", "0.00");
-    field(f, "expired_time_cap_reached_count", "0");
-    field(f, "expire_cycle_cpu_milliseconds", "0");
+    field_int(f, "expired_time_cap_reached_count", n->expire_stops);
+    field_int(f, "expire_cycle_cpu_milliseconds", n->expire_us / 1000);
     field_int(f, "evicted_keys", n->evicted);
     field_int(f, "evicted_clients", (int64_t)atomic_load_explicit(&s->evicted_clients, memory_order_relaxed));
     field_int(f, "total_eviction_exceeded_time", spells.over_limit.total_ms);
@@ -357,8 +357,8 @@ static void info_stats(struct facts *f)
     field(f, "unexpected_error_replies", "0");
     field_int(f, "total_error_replies", server_stats_error_total(s));
     field(f, "dump_payload_sanitizations", "0");
-    field(f, "total_reads_processed", "0");
-    field(f, "total_writes_processed", "0");
+    field_int(f, "total_reads_processed", n->reads);
+    field_int(f, "total_writes_processed", n->writes);
     field(f, "io_threaded_reads_processed", "0");
     field(f, "io_threaded_writes_processed", "0");
     field(f, "reply_buffer_shrinks", "0");

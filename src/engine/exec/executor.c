@@ -22,7 +22,9 @@
 #define KEYS_MAX_STACK 16
 #define PARTITIONS_MAX 256 /* a command that needs more goes through the gate */
 #define GATE_WAIT_US 50    /* between two looks at a closed gate, or a taken partition, of threads that may wait */
-#define FAILURES_MAX 16    /* as does one that found a partition taken so often */
+#define WORK_US 100        /* of a walk in the slow lane, before it lets a worker on the same core go on */
+#define REST_US 20
+#define FAILURES_MAX 16 /* as does one that found a partition taken so often */
 
 /* Partitions held for one command: ascending, each once. */
 struct lock_set {
@@ -158,8 +160,12 @@ static struct command_tally *tally_of(struct executor *ex, const struct command 
 /* Counts a call that failed without its handler. */
 static void count_failure(struct executor *ex, const struct command *cmd)
 {
-    tally_add(&tally_of(ex, cmd)->calls, 1);
+    uint64_t now = clock_ticks();
+
+    command_tally_note(tally_of(ex, cmd), now - ex->since);
+    ex->since = now;
     tally_add(&tally_of(ex, cmd)->failed, 1);
+    tally_add(&ex->thread->commands, 1);
 }
 
 /* Runs one handler with its partitions held, and counts it. */
@@ -174,8 +180,7 @@ static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
     if (__builtin_expect(c->verdict != CALL_DONE, 0))
         return c->verdict;
     now = clock_ticks();
-    tally_add(&t->calls, 1);
-    tally_add(&t->ticks, (int64_t)(now - ex->since));
+    command_tally_note(t, now - ex->since);
     ex->since = now;
     tally_add(&ex->thread->commands, 1);
     if (__builtin_expect(c->reply->errors != errors, 0))
@@ -507,6 +512,7 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
     struct lock_set locks = {0};
     struct exec_request *members;
     size_t count, at;
+    uint64_t began = ex->since;
     uint32_t taken;
 
     if (!t || !t->active || t->failed) {
@@ -524,7 +530,6 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
     c.exclusive = c.in_lane = exclusive;
     if (!exclusive && !lock_all(ks, &locks, &taken))
         return busy(ex, client, r, taken);
-    tally_add(&counts->calls, 1);
     tally_add(&ex->thread->commands, 1);
     at = exec_begin_members(ex, client, &c, members);
     if (at < count) {
@@ -534,6 +539,7 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
         client->job->now = c.now;
         return EXEC_LANE;
     }
+    command_tally_note(counts, clock_ticks() - began);
     if (!exclusive)
         unlock_all(ks, &locks);
     return EXEC_DONE;
@@ -678,9 +684,11 @@ static void go_on_with_exec(struct executor *ex, const struct exec_job *job)
 {
     struct exec_client *client = job->client;
     struct call c = make_call(ex, client, &job->request);
+    uint64_t began = ex->since;
 
     c.now = job->now;
     exec_members(ex, client, &c, prepare_members(ex, client->session.transaction), job->member);
+    command_tally_note(tally_of(ex, job->request.command), clock_ticks() - began);
 }
 
 static void run_job(struct executor *ex, void *arg)
@@ -727,11 +735,18 @@ void exec_submit(struct executor *ex, struct exec_client *client)
     lane_post(ex->shared->lanes[lane], run_job, client->job);
 }
 
-void exec_let_in(struct exec_shared *sh, const struct thread *t)
+void exec_let_in(struct exec_shared *sh, struct thread *t)
 {
-    if (!gate_closing(&sh->gate))
+    int64_t now = clock_mono_us();
+    bool tired = now - t->rested_us > WORK_US, closing = gate_closing(&sh->gate);
+
+    if (!tired && !closing)
         return;
     gate_leave(&sh->gate, t->index);
+    if (tired) {
+        clock_sleep_us(REST_US);
+        t->rested_us = clock_mono_us();
+    }
     while (!gate_enter(&sh->gate, t->index))
         clock_sleep_us(GATE_WAIT_US);
 }

@@ -92,8 +92,9 @@ enum exec_status exec_run(struct executor *ex, struct exec_client *client, struc
 /* Sends the client's job to the slow lane. The argument bytes must stay where they are until it is done. */
 void exec_submit(struct executor *ex, struct exec_client *client);
 
-/* Leaves the gate and enters it again if somebody waits to close it: for threads that may wait, holding nothing. */
-void exec_let_in(struct exec_shared *sh, const struct thread *t);
+/* Between the steps of long work, holding nothing: leaves the gate and enters it again if somebody waits to close it,
+ * and rests now and then, so that a worker on the same core is not held up for longer than a step. */
+void exec_let_in(struct exec_shared *sh, struct thread *t);
 
 /* Runs the command to its end on this thread, waiting where it must: the admin socket's thread. */
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r);

@@ -2,6 +2,7 @@
 #include "engine/exec/lane.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ static void *lane_run(void *arg)
     struct lane *l = t->lane;
 
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LANE_NICE);
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* its rests are short */
     pthread_mutex_lock(&l->lock);
     for (;;) {
         struct lane_job *job = l->head;

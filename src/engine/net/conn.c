@@ -143,6 +143,7 @@ static bool conn_flush(struct worker *w, struct conn *c)
             return false;
         }
         tally_add(&w->ex.thread->net_out, n);
+        tally_add(&w->ex.thread->writes, 1);
         resp_sent(&c->out, (size_t)n);
     }
     if (resp_pending(&c->out) == 0 && c->out.buf.cap > READ_MAX)
@@ -429,6 +430,7 @@ void conn_readable(struct worker *w, struct conn *c)
     c->peer_done = n == 0;
     c->in.len += (size_t)n;
     tally_add(&w->ex.thread->net_in, n);
+    tally_add(&w->ex.thread->reads, 1);
     atomic_store_explicit(&c->client.session.card->last_active_ms, w->now_ms, memory_order_relaxed);
     if (!input_allowed(w, c)) {
         conn_close(w, c);

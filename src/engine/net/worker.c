@@ -345,19 +345,22 @@ static void own_partitions(const struct worker *w, uint32_t *from, uint32_t *to)
 static void expire(struct worker *w)
 {
     struct exec_shared *sh = w->ex.shared;
+    int64_t wait, start;
     uint32_t from, to;
-    int64_t wait;
 
     own_partitions(w, &from, &to);
-
     if (!atomic_load_explicit(&sh->server->active_expire, memory_order_relaxed) ||
         atomic_load_explicit(&sh->server->pause_until_ms, memory_order_relaxed) > w->now_ms ||
         !gate_enter(&sh->gate, w->ex.thread->index)) {
         w->expire_due_ms = w->now_ms + TICK_MS;
         return;
     }
+    start = clock_mono_us();
     wait = expire_step(sh->server->keyspace, w->ex.thread, from, to, &w->expire_next, STEP_US);
     gate_leave(&sh->gate, w->ex.thread->index);
+    tally_add(&w->ex.thread->expire_us, clock_mono_us() - start);
+    if (wait == 0)
+        tally_add(&w->ex.thread->expire_stops, 1);
     w->expire_due_ms = w->now_ms + (wait < TICK_MS ? wait : TICK_MS);
 }
 

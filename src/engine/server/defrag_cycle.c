@@ -71,15 +71,18 @@ bool defrag_cycle_tick(struct server *s, int64_t now_ms)
         return false;
     }
     heap_stats(s->threads[0]->heap->shared, &h);
+    percent = percent_for(s->config, &h);
     if (defrag_cycle_running(s)) {
-        if (atomic_load(&d->walking) > 0)
+        if (atomic_load(&d->walking) > 0) { /* what began with little may have become much */
+            if (percent > atomic_load(&d->percent))
+                atomic_store(&d->percent, percent);
             return false;
+        }
         end(s, &h, now_ms);
         return true;
     }
     if (now_ms < d->due_ms && d->due_ms <= now_ms + FRUITLESS_MS)
         return false;
-    percent = percent_for(s->config, &h);
     if (percent > 0)
         begin(s, percent, &h);
     return false;

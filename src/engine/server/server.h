@@ -19,7 +19,7 @@ struct server_ops {
     void (*shutdown)(void *arg);
     /* Wakes the connections that CLIENT PAUSE holds. Gate closed. */
     void (*unpause)(void *arg);
-    /* Lets whoever waits to close the gate have it, and comes back inside. Threads that may wait, holding nothing. */
+    /* Between the steps of long work, holding nothing: lets others have the gate and the core. */
     void (*let_in)(void *arg, struct thread *t);
 };
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/store/access.h"
 #include "engine/store/heap.h"
@@ -12,6 +13,8 @@
 
 /* Blobs from this size on live in maps of their own: they arrive zeroed, and growing moves page tables, not bytes. */
 #define BLOB_MAP_MIN (1u << 20)
+
+#define REST_US 20 /* between two steps of giving pages back */
 
 /* Deferred blobs, linked through their first bytes: pushed by anybody, taken all at once by the one that reclaims. */
 static struct {
@@ -129,15 +132,16 @@ void blob_unref(struct blob *b)
         wake(arg);
 }
 
-/* Gives the pages back a few MiB at a time, so that a core shared with a worker is not held for the whole of it. */
+/* Gives the pages back a MiB at a time, so that a core shared with a worker is not held for the whole of it. */
 static void blob_free_in_steps(struct blob *b)
 {
-    const size_t step = (size_t)4 << 20;
+    const size_t step = (size_t)1 << 20;
     size_t size = map_size(b->cap);
 
     while (size > step) {
         size -= step;
         mem_unmap((char *)b + size, step);
+        clock_sleep_us(REST_US);
     }
     mem_unmap(b, size);
 }

@@ -42,10 +42,13 @@ struct thread {
     unsigned credit_epoch;
     int64_t credit_mark; /* what it used when it looked at its credit last */
 
+    int64_t rested_us; /* monotonic: when it last slept in the middle of long work (exec_let_in) */
+
     /* statistics */
     tally hits, misses, expired, evicted, expired_lazily;
     tally commands, rejected, changes;
-    tally net_in, net_out, connections, refused;
+    tally net_in, net_out, reads, writes, connections, refused;
+    tally expire_us, expire_stops; /* time in active expiry, steps that ended for want of time */
     tally defrag_moved, defrag_scanned;
     tally parks, gate_passes, lane_jobs;
 };
