@@ -5,9 +5,10 @@
 
 #define LFU_INIT 5 /* a new item's counter: it must not be the first to go */
 #define CLOCK_MASK 0xffffffu
+#define BITS_LFU 0x80000000u /* beyond an item's 24: nothing equals it */
 
 static struct {
-    _Atomic uint32_t bits; /* what an item touched now gets: seconds, or minutes << 8 */
+    _Atomic uint32_t bits; /* what an item touched now gets: seconds, or minutes << 8 and BITS_LFU */
     atomic_bool lfu;
     _Atomic int64_t log_factor, decay_minutes;
 } access = {.log_factor = 10, .decay_minutes = 1};
@@ -33,14 +34,14 @@ void access_tick(int64_t now_ms)
 {
     bool lfu = atomic_load_explicit(&access.lfu, memory_order_relaxed);
 
-    atomic_store_explicit(&access.bits, lfu ? lfu_minutes(now_ms) << 8 : lru_clock(now_ms), memory_order_relaxed);
+    atomic_store_explicit(&access.bits, lfu ? lfu_minutes(now_ms) << 8 | BITS_LFU : lru_clock(now_ms), memory_order_relaxed);
 }
 
 uint32_t access_now(void)
 {
     uint32_t bits = atomic_load_explicit(&access.bits, memory_order_relaxed);
 
-    return atomic_load_explicit(&access.lfu, memory_order_relaxed) ? bits | LFU_INIT : bits;
+    return (bits & BITS_LFU) ? (bits & CLOCK_MASK) | LFU_INIT : bits;
 }
 
 /* The counter of those bits after the minutes that passed. */
@@ -62,18 +63,25 @@ static unsigned lfu_incremented(unsigned counter, int64_t log_factor, struct ran
     return counter + 1;
 }
 
+static __attribute__((noinline)) void touch(struct item *it, uint32_t bits, struct random *random)
+{
+    int64_t decay = atomic_load_explicit(&access.decay_minutes, memory_order_relaxed);
+    int64_t factor = atomic_load_explicit(&access.log_factor, memory_order_relaxed);
+
+    if (bits & BITS_LFU) {
+        bits &= CLOCK_MASK;
+        bits |= lfu_incremented(lfu_decayed(it->access, bits >> 8, decay), factor, random);
+    }
+    if (it->access != bits)
+        it->access = bits;
+}
+
 void access_touch(struct item *it, struct random *random)
 {
     uint32_t bits = atomic_load_explicit(&access.bits, memory_order_relaxed);
 
-    if (atomic_load_explicit(&access.lfu, memory_order_relaxed)) {
-        unsigned counter =
-            lfu_decayed(it->access, bits >> 8, atomic_load_explicit(&access.decay_minutes, memory_order_relaxed));
-        int64_t factor = atomic_load_explicit(&access.log_factor, memory_order_relaxed);
-        bits = (bits & ~0xffu) | lfu_incremented(counter, factor, random);
-    }
     if (it->access != bits)
-        it->access = bits & CLOCK_MASK;
+        touch(it, bits, random);
 }
 
 uint32_t access_idle_seconds(const struct item *it, int64_t now_ms)

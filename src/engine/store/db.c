@@ -20,6 +20,8 @@ struct keyspace *keyspace_new(unsigned databases)
     memset(ks->partitions, 0, PARTITIONS * sizeof *ks->partitions);
     ks->deadlines = mem_alloc_lines(PARTITIONS * sizeof *ks->deadlines);
     memset((void *)ks->deadlines, 0xff, PARTITIONS * sizeof *ks->deadlines);
+    ks->deadline_groups = mem_alloc_lines(PARTITIONS / DEADLINE_GROUP * sizeof *ks->deadline_groups);
+    memset((void *)ks->deadline_groups, 0xff, PARTITIONS / DEADLINE_GROUP * sizeof *ks->deadline_groups);
     ks->epoch_ms = clock_wall_ms() - DAY_MS;
     random_bytes(&ks->hash_key, sizeof ks->hash_key);
     ks->databases = databases;
@@ -45,6 +47,7 @@ void keyspace_free(struct keyspace *ks, struct thread *t)
     pthread_mutex_destroy(&ks->dropped_lock);
     mem_free(ks->db);
     mem_free((void *)ks->deadlines);
+    mem_free((void *)ks->deadline_groups);
     mem_free(ks->partitions);
     mem_free(ks);
 }
@@ -93,10 +96,35 @@ uint32_t keyspace_deadline_now(const struct keyspace *ks, int64_t ms)
     return units < 0 ? 0 : units < DEADLINE_NONE ? (uint32_t)units : DEADLINE_NONE - 1;
 }
 
+static void lower_group(struct keyspace *ks, uint32_t partition, uint32_t deadline)
+{
+    _Atomic uint32_t *group = &ks->deadline_groups[partition / DEADLINE_GROUP];
+    uint32_t bound = atomic_load(group);
+
+    while (deadline < bound && !atomic_compare_exchange_weak(group, &bound, deadline))
+        ;
+}
+
+/* Whoever lowers stores the partition's bound and then looks at the group's; whoever refreshes exchanges the group's and
+ * then looks at the partitions': in the one order of these accesses, one of the two sees the other's. */
 void keyspace_note_deadline(struct keyspace *ks, uint32_t partition, uint32_t deadline)
 {
-    if (deadline < atomic_load_explicit(&ks->deadlines[partition], memory_order_relaxed))
-        atomic_store_explicit(&ks->deadlines[partition], deadline, memory_order_relaxed);
+    if (deadline >= atomic_load_explicit(&ks->deadlines[partition], memory_order_relaxed))
+        return;
+    atomic_store(&ks->deadlines[partition], deadline);
+    lower_group(ks, partition, deadline);
+}
+
+void keyspace_refresh_group(struct keyspace *ks, uint32_t partition)
+{
+    uint32_t first = partition / DEADLINE_GROUP * DEADLINE_GROUP, bound = DEADLINE_NONE;
+
+    atomic_exchange(&ks->deadline_groups[partition / DEADLINE_GROUP], DEADLINE_NONE);
+    for (uint32_t p = first; p < first + DEADLINE_GROUP; p++) {
+        uint32_t deadline = atomic_load(&ks->deadlines[p]);
+        bound = deadline < bound ? deadline : bound;
+    }
+    lower_group(ks, partition, bound);
 }
 
 uint64_t keyspace_rehash(const void *arg, const struct item *it)
@@ -151,6 +179,8 @@ void db_prefetch(struct db *db, const struct key *const *keys, unsigned n)
 {
     struct partition *partitions = db->keyspace->partitions;
     struct table *tables[DB_PREFETCH_MAX];
+    struct bucket *buckets[DB_PREFETCH_MAX];
+    uint64_t words[DB_PREFETCH_MAX];
 
     for (unsigned i = 0; i < n; i++) {
         uint32_t partition = key_partition(keys[i]);
@@ -160,19 +190,25 @@ void db_prefetch(struct db *db, const struct key *const *keys, unsigned n)
     }
     for (unsigned i = 0; i < n; i++) {
         uint64_t word = tables[i] ? segment_word(&tables[i]->root) : 0, position = hash_position(keys[i]->hash);
-        if (word & WORD_DIRECTORY)
+        words[i] = word;
+        if (word & WORD_DIRECTORY) {
             __builtin_prefetch((struct segment *)word_address(word) + position_entry(position, word_depth(word)));
-        else if (word != 0)
-            __builtin_prefetch((struct bucket *)word_address(word) +
-                               position_bucket(position, word_depth(word), word_size(word)));
+        } else if (word != 0) {
+            buckets[i] =
+                (struct bucket *)word_address(word) + position_bucket(position, word_depth(word), word_size(word));
+            __builtin_prefetch(buckets[i]);
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         struct partition *p = &partitions[key_partition(keys[i])];
         struct bucket *b;
         uint64_t match;
-        if (!tables[i] || !partition_try(p))
+        if (words[i] == 0 || !partition_try(p))
             continue;
-        b = table_home(tables[i], keys[i]->hash);
+        if (!(words[i] & WORD_DIRECTORY) && segment_word(&tables[i]->root) == words[i])
+            b = buckets[i];
+        else
+            b = table_home(tables[i], keys[i]->hash);
         match = b ? bucket_match(b, hash_tag(keys[i]->hash)) : 0;
         if (match)
             __builtin_prefetch(bucket_ref(b, match_slot(match)), 1);

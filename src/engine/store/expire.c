@@ -14,7 +14,11 @@ struct sweep {
     uint32_t now;
     uint32_t next;       /* lowest deadline that remains */
     struct item *victim; /* one expired item of the segment; removing may rebuild it, so the search starts over */
+    int64_t end_us;      /* monotonic: no victim is looked for later */
+    bool stopped;        /* there is more, but the time was up */
 };
+
+#define VICTIMS_PER_LOOK 32 /* at the clock */
 
 /* Finds an expired item in the chain of b and sets the bound anew. */
 static void sweep_bucket(struct sweep *s, struct bucket *b)
@@ -72,10 +76,15 @@ static void sweep_table(struct sweep *s)
             s->next = table->root.deadline;
         return;
     }
-    for (;;) {
+    for (unsigned n = 1;; n++) {
         uint32_t before = s->next;
         struct place at;
         struct key key;
+        if (n % VICTIMS_PER_LOOK == 0 && clock_mono_us() > s->end_us) {
+            s->stopped = true;
+            s->next = s->now;
+            return;
+        }
         s->victim = NULL;
         s->next = DEADLINE_NONE;
         table_each_segment(table, sweep_segment, s);
@@ -104,11 +113,21 @@ int64_t expire_step(struct keyspace *ks, struct thread *t, uint32_t from, uint32
     uint32_t earliest = DEADLINE_NONE;
 
     s.now = keyspace_deadline_now(ks, s.now_ms);
+    s.end_us = start + budget_us;
     if (*next < from || *next >= to)
         *next = from;
     for (; *next < to; ++*next) {
+        uint32_t group = atomic_load_explicit(&ks->deadline_groups[*next / DEADLINE_GROUP], memory_order_relaxed);
         uint32_t deadline = atomic_load_explicit(&ks->deadlines[*next], memory_order_relaxed);
         struct partition *p = &ks->partitions[*next];
+        if (*next % DEADLINE_GROUP == 0 && group > s.now) {
+            if (group < earliest)
+                earliest = group;
+            *next += DEADLINE_GROUP - 1;
+            continue;
+        }
+        if (*next % DEADLINE_GROUP == 0)
+            keyspace_refresh_group(ks, *next);
         if (deadline > s.now) {
             if (deadline < earliest)
                 earliest = deadline;
@@ -128,7 +147,7 @@ int64_t expire_step(struct keyspace *ks, struct thread *t, uint32_t from, uint32
         keyspace_release(ks, *next);
         if (s.next < earliest)
             earliest = s.next;
-        if (clock_mono_us() - start > budget_us)
+        if (s.stopped || clock_mono_us() > s.end_us)
             return 0;
     }
     *next = from;

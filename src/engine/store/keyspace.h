@@ -16,6 +16,7 @@
 #define TABLE_PAGE 256u /* tables allocated together */
 #define TABLE_PAGES (PARTITIONS / TABLE_PAGE)
 #define DEADLINE_UNIT_MS 16
+#define DEADLINE_GROUP 64u
 
 struct table_page {
     struct table tables[TABLE_PAGE];
@@ -39,6 +40,7 @@ struct dropped {
 struct keyspace {
     struct partition *partitions; /* PARTITIONS */
     _Atomic uint32_t *deadlines;  /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
+    _Atomic uint32_t *deadline_groups; /* lower bounds over DEADLINE_GROUP partitions each */
     int64_t epoch_ms;             /* wall clock at creation, minus a day for clocks that are set back */
     struct hash_key hash_key;
     unsigned databases;
@@ -65,8 +67,11 @@ uint32_t keyspace_deadline(const struct keyspace *ks, int64_t ms);
 /* The unit that has wholly passed at that wall clock time. */
 uint32_t keyspace_deadline_now(const struct keyspace *ks, int64_t ms);
 
-/* Lowers the partition's bound. */
+/* Lowers the partition's bound (held), and its group's. */
 void keyspace_note_deadline(struct keyspace *ks, uint32_t partition, uint32_t deadline);
+
+/* Raises the bound of the partition's group to the least of its partitions'. */
+void keyspace_refresh_group(struct keyspace *ks, uint32_t partition);
 
 /* The table of a partition, or NULL while its page was never needed. Without the lock only its word may be read. */
 static inline struct table *db_table(struct db *db, uint32_t partition)
