@@ -1,6 +1,8 @@
 /* jemalloc's statistics are as old as the last change of its epoch: reading them advances it first. */
 #include "base/allocator.h"
 
+#include <sys/types.h>
+
 #if LARDER_JEMALLOC
 
 #include <jemalloc/jemalloc.h>
@@ -28,6 +30,16 @@ bool allocator_stats(struct allocator_stats *out)
     return out->allocated > 0;
 }
 
+void allocator_start(void)
+{
+    ssize_t decay_ms = 200;
+    bool on = true;
+
+    mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
+    mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
+    mallctl("background_thread", NULL, NULL, &on, sizeof on);
+}
+
 void allocator_trim(void)
 {
     mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0);
@@ -50,6 +62,10 @@ bool allocator_stats(struct allocator_stats *out)
 {
     *out = (struct allocator_stats){0};
     return false;
+}
+
+void allocator_start(void)
+{
 }
 
 void allocator_trim(void)

@@ -14,6 +14,10 @@ struct allocator_stats {
 /* False when the allocator does not tell. Takes some tens of microseconds. */
 bool allocator_stats(struct allocator_stats *out);
 
+/* Lets a thread of the allocator's own give free pages back within about a quarter of a second. Once, after the last
+ * fork. */
+void allocator_start(void);
+
 /* Gives pages that hold nothing back to the kernel. Takes as long as the kernel needs for them. */
 void allocator_trim(void);
 

@@ -22,8 +22,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define LINE 64
 #define SLOTS 256
+#define UNMAP_STEP ((size_t)1 << 20) /* takes the kernel some tens of microseconds */
+#define UNMAP_REST_US 20
 
 struct slot {
     _Alignas(LINE) _Atomic int64_t bytes;
@@ -244,8 +248,61 @@ void *mem_try_remap(void *p, size_t old, size_t n)
     return q;
 }
 
+/* Maps that wait for mem_reclaim, linked through their first bytes. */
+struct deferred_map {
+    struct deferred_map *next;
+    size_t n;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct deferred_map *head;
+    void (*wake)(void *arg);
+    void *arg;
+} deferred = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void mem_on_deferred(void (*wake)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&deferred.lock);
+    deferred.wake = wake;
+    deferred.arg = arg;
+    pthread_mutex_unlock(&deferred.lock);
+}
+
 void mem_unmap(void *p, size_t n)
 {
-    munmap(p, n);
+    struct deferred_map *map = p;
+    void (*wake)(void *arg);
+
     mem_count(-(int64_t)n);
+    pthread_mutex_lock(&deferred.lock);
+    wake = n >= MEM_DEFER_MIN ? deferred.wake : NULL;
+    if (wake) {
+        *map = (struct deferred_map){deferred.head, n};
+        deferred.head = map;
+        wake(deferred.arg);
+    }
+    pthread_mutex_unlock(&deferred.lock);
+    if (!wake)
+        munmap(p, n);
+}
+
+bool mem_reclaim(void)
+{
+    struct deferred_map *map;
+    size_t n;
+
+    pthread_mutex_lock(&deferred.lock);
+    map = deferred.head;
+    if (map)
+        deferred.head = map->next;
+    pthread_mutex_unlock(&deferred.lock);
+    if (!map)
+        return false;
+    for (n = map->n; n > UNMAP_STEP; n -= UNMAP_STEP) {
+        munmap((char *)map + n - UNMAP_STEP, UNMAP_STEP);
+        clock_sleep_us(UNMAP_REST_US);
+    }
+    munmap(map, n);
+    return true;
 }

@@ -6,6 +6,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,14 @@ int64_t mem_used_here(void);
 void *mem_try_map(size_t n);
 void *mem_try_remap(void *p, size_t old, size_t n);
 void mem_unmap(void *p, size_t n);
+
+/* From MEM_DEFER_MIN bytes on mem_unmap only counts and queues, once somebody offers to give the pages back: wake, called
+ * on any thread, must only get mem_reclaim called. NULL ends the offer. */
+#define MEM_DEFER_MIN ((size_t)1 << 20)
+void mem_on_deferred(void (*wake)(void *arg), void *arg);
+
+/* Gives one queued map back, in small steps with rests; false when there was none. Where time does not matter. */
+bool mem_reclaim(void);
 
 /* Tests: the mem_try, mem_try_realloc, mem_try_map and mem_try_remap calls of this thread fail from the n-th on (0: the
  * very next); negative switches the injection off. */

@@ -33,7 +33,8 @@
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 
-#define LANE_THREADS 2 /* of each queue */
+#define LANE_THREADS_MAX 4
+#define LANE_NICE 10 /* a worker on the same core goes first, and the lane still gets a tenth of it */
 #define RESERVED_FDS 64
 #ifdef NDEBUG
 #define TIDY_EXIT 0
@@ -50,7 +51,7 @@ struct program {
     struct worker *workers;
     struct worker **peers;
     unsigned worker_count;
-    struct executor lane_executors[EXEC_LANES][LANE_THREADS];
+    struct executor lane_executors[EXEC_LANES][LANE_THREADS_MAX];
     struct admin *admin;
 };
 
@@ -109,10 +110,9 @@ static void reclaim_idle(struct executor *ex)
     struct server *s = ex->shared->server;
     int64_t limit = atomic_load(&s->config->maxmemory_clients);
 
-    while (blob_reclaim())
+    while (mem_reclaim())
         ;
-    if (atomic_exchange(&s->defrag.trim, false))
-        allocator_trim();
+    defrag_cycle_turn(s);
     if (limit < 0) /* a percentage */
         limit = atomic_load(&s->config->maxmemory) / 100 * -limit;
     if (limit > 0)
@@ -133,6 +133,16 @@ static void let_in(void *arg, struct thread *t)
 
     exec_let_in(&p->shared, t);
 }
+
+/* Who closes the gate has all workers waiting for it, and is no less than they. */
+static const struct {
+    unsigned threads;
+    int nice;
+} lanes[EXEC_LANES] = {
+    [EXEC_LANE_HOLDING] = {4, LANE_NICE},
+    [EXEC_LANE_WAITING] = {2, LANE_NICE},
+    [EXEC_LANE_GATE] = {1, 0},
+};
 
 static const struct server_ops ops = {do_shutdown, on_gate_opened, let_in};
 
@@ -250,7 +260,7 @@ static void hex_id(char out[41])
 static void build(struct program *p, struct config *c)
 {
     struct server *s = &p->server;
-    struct executor *lanes[LANE_THREADS];
+    struct executor *executors[LANE_THREADS_MAX];
 
     s->config = c;
     s->ops = &ops;
@@ -286,13 +296,13 @@ static void build(struct program *p, struct config *c)
     }
     server_stats_init(s, command_count);
     for (unsigned k = 0; k < EXEC_LANES; k++) {
-        for (unsigned i = 0; i < LANE_THREADS; i++) {
+        for (unsigned i = 0; i < lanes[k].threads; i++) {
             p->lane_executors[k][i] = (struct executor){.shared = &p->shared, .thread = thread_new(p), .is_lane = true};
-            lanes[i] = &p->lane_executors[k][i];
+            executors[i] = &p->lane_executors[k][i];
         }
-        p->shared.lanes[k] = lane_start(LANE_THREADS, lanes, reclaim_idle);
+        p->shared.lanes[k] = lane_start(lanes[k].threads, lanes[k].nice, executors, reclaim_idle);
     }
-    blob_on_deferred(on_deferred, p);
+    mem_on_deferred(on_deferred, p);
     config_on_change(c, "bind", rebind, p);
     config_on_change(c, "port", rebind, p);
     config_on_change(c, "allow-from", reallow, p);
@@ -433,12 +443,10 @@ static void dismantle(struct program *p)
     for (unsigned i = 0; i < p->worker_count; i++)
         worker_free(&p->workers[i]);
     keyspace_free(s->keyspace, s->threads[0]);
-    while (blob_reclaim())
-        ;
     server_stats_free(s);
     clients_free(s->clients);
-    for (unsigned i = 0; i < EXEC_LANES * LANE_THREADS; i++)
-        arena_free(&p->lane_executors[i / LANE_THREADS][i % LANE_THREADS].arena);
+    for (unsigned i = 0; i < EXEC_LANES * LANE_THREADS_MAX; i++)
+        arena_free(&p->lane_executors[i / LANE_THREADS_MAX][i % LANE_THREADS_MAX].arena);
     for (unsigned i = 0; i < s->thread_count; i++) {
         mem_free(s->worker_tallies[i]);
         mem_free(s->command_tallies[i]);
@@ -452,7 +460,7 @@ static void dismantle(struct program *p)
 
 static void stop_lanes(struct program *p)
 {
-    blob_on_deferred(NULL, NULL);
+    mem_on_deferred(NULL, NULL);
     for (unsigned k = 0; k < EXEC_LANES; k++)
         lane_stop(p->shared.lanes[k]);
 }
@@ -518,6 +526,7 @@ static int settle(struct program *p, struct config *c)
         return fail("Can't fork to become a daemon");
     if (c->syslog_enabled)
         log_set_syslog(c->syslog_ident, (int)c->syslog_facility);
+    allocator_start();
     raise_files(c);
     log_notice("Larder %s, PID: %d", SERVER_VERSION, (int)getpid());
     config_log_ignored(c);

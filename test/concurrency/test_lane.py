@@ -114,6 +114,14 @@ def test_shutdown_command_under_load(start, threads):
         assert server.process.wait(60) == 0
 
 
+def thread_named(pid, name):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as f:
+            if f.read().strip() == name:
+                return task
+    raise AssertionError(f"no thread is named {name}")
+
+
 def voluntary_switches(pid):
     """How often each thread of the process has waited for something."""
     found = {}
@@ -135,7 +143,7 @@ def test_reset_in_the_lane_leaves_the_worker_asleep(start):
             pass
         abort(slow)
         one.do("PING")
-        worker = max(voluntary_switches(server.pid), key=int)  # the last one that was started
+        worker = thread_named(server.pid, "worker-0")
         before = voluntary_switches(server.pid)
         time.sleep(1)  # in which a sleeper wakes for its ticks
         after = voluntary_switches(server.pid)

@@ -56,8 +56,6 @@ static inline int support_teardown(void **state)
     keyspace_free(s->keyspace, &s->thread);
     mem_free(s->thread.db);
     heap_shared_free(s->heaps);
-    while (blob_reclaim())
-        ;
     mem_free(s);
     return 0;
 }

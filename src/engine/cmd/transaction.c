@@ -18,12 +18,7 @@ struct transaction *transaction_of(struct session *s)
 
 bool transaction_broken(const struct transaction *t)
 {
-    if (t->failed)
-        return true;
-    for (size_t i = 0; i < t->watch_count; i++)
-        if (atomic_load(&t->watches[i]->changed))
-            return true;
-    return false;
+    return t->failed || (t->watched && atomic_load(&t->watched->changed));
 }
 
 void transaction_show(const struct session *s)
@@ -60,7 +55,7 @@ void transaction_queue(struct transaction *t, const struct command *cmd, const s
     q->command = cmd;
     t->grows |= (cmd->flags & COMMAND_DENYOOM) != 0;
     q->argc = argc;
-    q->argv = mem_alloc(bytes);
+    q->argv = arena_alloc(&t->arena, bytes);
     p = (char *)(q->argv + argc);
     for (int i = 0; i < argc; i++) {
         if (argv[i].n)
@@ -79,9 +74,12 @@ void transaction_unwatch(struct session *s)
         return;
     for (size_t i = 0; i < t->watch_count; i++)
         watch_forget(t->watches[i]);
+    watch_set_unref(t->watched);
+    t->watched = NULL;
     mem_free(t->watches);
     t->watches = NULL;
-    t->watch_count = 0;
+    t->bytes -= t->watch_bytes;
+    t->watch_count = t->watch_cap = t->watch_bytes = 0;
     transaction_show(s);
 }
 
@@ -91,11 +89,11 @@ void transaction_reset(struct session *s)
 
     if (!t)
         return;
-    for (size_t i = 0; i < t->count; i++)
-        mem_free(t->queue[i].argv);
+    arena_free(&t->arena);
     mem_free(t->queue);
     t->queue = NULL;
-    t->count = t->cap = t->bytes = 0;
+    t->count = t->cap = 0;
+    t->bytes = t->watch_bytes;
     t->active = t->failed = t->grows = false;
     transaction_unwatch(s);
 }
@@ -140,16 +138,23 @@ void cmd_watch(struct call *c)
     struct transaction *t = transaction_of(c->session);
     struct keyspace *ks = c->server->keyspace;
 
+    if (!t->watched)
+        t->watched = watch_set_new();
     for (unsigned i = 0; i < c->key_count; i++) {
-        bool known = false;
+        const struct key *key = &c->keys[i];
+        struct watch *w;
 
         call_find(c, i, NULL); /* what has expired already must not look like a change later */
-        for (size_t k = 0; k < t->watch_count && !known; k++)
-            known = t->watches[k]->db == c->db && view_equal(t->watches[k]->key.name, c->keys[i].name);
-        if (known)
+        w = watch_new(t->watched, &ks->partitions[key_partition(key)], c->db, key);
+        if (!w)
             continue;
-        t->watches = mem_realloc(t->watches, (t->watch_count + 1) * sizeof *t->watches);
-        t->watches[t->watch_count++] = watch_new(&ks->partitions[key_partition(&c->keys[i])], c->db, &c->keys[i]);
+        if (t->watch_count == t->watch_cap) {
+            t->watch_cap = t->watch_cap ? 2 * t->watch_cap : 4;
+            t->watches = mem_realloc(t->watches, t->watch_cap * sizeof *t->watches);
+        }
+        t->watches[t->watch_count++] = w;
+        t->watch_bytes += sizeof *w + sizeof w + key->name.n;
+        t->bytes += sizeof *w + sizeof w + key->name.n;
     }
     transaction_show(c->session);
     reply_ok(c->reply);

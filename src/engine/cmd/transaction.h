@@ -5,13 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/arena.h"
 #include "base/view.h"
 
 struct command;
 struct session;
 struct watch;
 
-/* A queued command; one allocation holds argv and the bytes. */
+/* A queued command; argv and the bytes are in the arena. */
 struct queued {
     const struct command *command;
     struct view *argv;
@@ -24,9 +25,12 @@ struct transaction {
     bool grows;  /* a queued command may grow memory */
     struct queued *queue;
     size_t count, cap;
-    size_t bytes; /* charged to the connection */
+    size_t bytes;       /* charged to the connection */
+    struct arena arena; /* of the queued arguments */
+    struct watch_set *watched;
     struct watch **watches;
-    size_t watch_count;
+    size_t watch_count, watch_cap;
+    size_t watch_bytes; /* part of bytes */
 };
 
 /* The session's transaction, made when there was none. */

@@ -20,11 +20,14 @@
 #include "handlers.h"
 
 #define KEYS_MAX_STACK 16
-#define PARTITIONS_MAX 256 /* a command that needs more goes through the gate */
+#define PARTITIONS_MAX 256 /* a command that needs more waits for them in the slow lane */
 #define GATE_WAIT_US 50    /* between two looks at a closed gate, or a taken partition, of threads that may wait */
 #define WORK_US 100        /* of a walk in the slow lane, before it lets a worker on the same core go on */
 #define REST_US 20
-#define FAILURES_MAX 16 /* as does one that found a partition taken so often */
+#define ARGS_MAX 2048    /* longer requests, and transactions, are left to the slow lane from the beginning */
+#define QUEUE_MAX 262144 /* bytes of a request that a worker copies into a transaction's queue */
+#define EXEC_US 300      /* of an EXEC, before the rest of it moves to the slow lane */
+#define FAILURES_MAX 16  /* as does one that found a partition taken so often in a row */
 
 /* Partitions held for one command: ascending, each once. */
 struct lock_set {
@@ -32,15 +35,21 @@ struct lock_set {
     uint32_t at[PARTITIONS_MAX];
 };
 
+/* How the slow lane runs a job. */
+enum exec_manner {
+    JOB_HOLDING,   /* with the partitions that came with it */
+    JOB_WALKING,   /* inside the gate; it takes partitions one at a time */
+    JOB_WAITING,   /* from its beginning, waiting for what it needs */
+    JOB_EXCLUSIVE, /* with the gate closed */
+};
+
 struct exec_job {
-    struct executor *from;
     struct exec_client *client;
-    struct exec_request request; /* argv and keys are copies */
+    struct exec_request request;
+    struct arena arena; /* the worker's: what the request refers to, if not the connection's input */
+    enum exec_manner manner;
     struct lock_set locks;
-    bool locked;    /* the partitions of `locks` came with it */
-    bool exclusive; /* needs the gate */
-    bool waits;     /* must wait for room first, then runs as a whole */
-    bool begun;     /* an EXEC that goes on with its queued command `member`, at the time `now` */
+    bool begun; /* an EXEC that goes on with its queued command `member`, at the time `now` */
     size_t member;
     int64_t now;
 };
@@ -90,6 +99,9 @@ static __attribute__((noinline)) void hash_keys(struct executor *ex, struct exec
     const struct hash_key *hk = keyspace_hash_key(ex->shared->server->keyspace);
     int few[KEYS_MAX_STACK], *index = few, max = KEYS_MAX_STACK, n;
 
+    r->keys_later = r->argc > ARGS_MAX && !ex->is_lane;
+    if (r->keys_later)
+        return;
     if (r->argc > KEYS_MAX_STACK) {
         max = r->argc;
         index = arena_alloc(&ex->arena, (size_t)max * sizeof *index);
@@ -113,7 +125,7 @@ void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_
     out->argc = argc;
     out->keys = NULL;
     out->key_count = 0;
-    out->bad_arity = out->bad_keys = false;
+    out->bad_arity = out->bad_keys = out->keys_later = false;
     if (cmd && cmd->sub_count > 0 && argc > 1) {
         out->container = cmd;
         cmd = command_find_sub(cmd, argv[1]);
@@ -344,63 +356,28 @@ static bool queued(struct executor *ex, struct exec_client *client, const struct
     return true;
 }
 
-#define COPY_MAX 65536 /* longest request whose bytes a job copies */
-
-/* Copies the argument array, and the bytes too unless there are many: those of an inline request are in the arena, and
- * are few; others stay in the connection's input buffer, which is left alone meanwhile. */
-static void copy_arguments(struct exec_request *to, const struct exec_request *r)
-{
-    size_t bytes = 0;
-    char *p;
-
-    for (int i = 0; i < r->argc; i++)
-        bytes += r->argv[i].n;
-    to->argv = mem_alloc((size_t)r->argc * sizeof *r->argv + (bytes <= COPY_MAX ? bytes : 0));
-    memcpy(to->argv, r->argv, (size_t)r->argc * sizeof *r->argv);
-    p = (char *)(to->argv + r->argc);
-    for (int i = 0; i < r->argc && bytes <= COPY_MAX; i++) {
-        if (r->argv[i].n)
-            memcpy(p, r->argv[i].p, r->argv[i].n);
-        to->argv[i].p = p;
-        p += r->argv[i].n;
-    }
-}
-
-/* Points the copied keys at the copied arguments. */
-static void copy_keys(struct exec_request *to, const struct exec_request *r)
-{
-    if (r->key_count == 0)
-        return;
-    to->keys = mem_alloc(r->key_count * sizeof *r->keys);
-    for (unsigned k = 0, i = 0; k < r->key_count; k++) {
-        to->keys[k] = r->keys[k];
-        while (r->argv[i].p != r->keys[k].name.p || r->argv[i].n != r->keys[k].name.n)
-            i++;
-        to->keys[k].name = to->argv[i].p ? to->argv[i] : r->keys[k].name;
-    }
-}
-
-/* Makes the client's job out of what it tried to run. */
+/* Makes the client's job out of what it tried to run. The arena goes with it; the bytes of the request are there, or in
+ * the connection's input, which is left alone meanwhile. locks: of a job that holds partitions. */
 static enum exec_status to_lane(struct executor *ex, struct exec_client *client, const struct exec_request *r,
-                                const struct lock_set *locks, bool exclusive)
+                                enum exec_manner manner, const struct lock_set *locks)
 {
     struct exec_job *job = mem_zalloc(sizeof *job);
 
-    job->from = ex;
     job->client = client;
     job->request = *r;
-    copy_arguments(&job->request, r);
-    copy_keys(&job->request, r);
+    if (r->keys == &r->only_key)
+        job->request.keys = &job->request.only_key;
+    job->arena = ex->arena;
+    ex->arena = (struct arena){0};
+    job->manner = manner;
     if (locks) {
         job->locks = *locks;
-        job->locked = true;
         gate_job_begin(&ex->shared->gate);
     }
-    job->exclusive = exclusive;
     client->job = job;
     client->failures = 0;
     tally_add(&ex->thread->lane_jobs, 1);
-    if (exclusive)
+    if (manner == JOB_EXCLUSIVE)
         tally_add(&ex->thread->gate_passes, 1);
     return EXEC_LANE;
 }
@@ -411,7 +388,7 @@ static enum exec_status busy(struct executor *ex, struct exec_client *client, co
     struct exec_shared *sh = ex->shared;
 
     if (++client->failures > FAILURES_MAX)
-        return to_lane(ex, client, r, NULL, true);
+        return to_lane(ex, client, r, JOB_WAITING, NULL);
     tally_add(&ex->thread->parks, 1);
     return park_wait(&sh->park, &sh->server->keyspace->partitions[partition], partition, client->handle) ? EXEC_PARKED
                                                                                                          : EXEC_AGAIN;
@@ -427,32 +404,40 @@ static struct exec_request *prepare_members(struct executor *ex, const struct tr
     return members;
 }
 
-/* Fills the lock set with the partitions of the queued commands' keys and of the watched ones. Returns whether the
- * transaction needs the gate. */
-static bool exec_plan(const struct transaction *t, const struct exec_request *members, struct lock_set *locks)
+/* Does one of the queued commands need the gate? */
+static bool members_need_gate(const struct transaction *t, const struct exec_request *members)
 {
-    bool gate = false;
-
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = 0; i < t->count; i++)
         if (members[i].command->scope == SCOPE_GATE || members[i].command->scope == SCOPE_WALK)
-            gate = true;
-        for (unsigned k = 0; k < members[i].key_count && !gate; k++)
-            gate = !lock_add(locks, key_partition(&members[i].keys[k]));
+            return true;
+    return false;
+}
+
+/* Fills the lock set with the partitions of the queued commands' keys and of the watched ones; false when they are too
+ * many. */
+static bool members_lock_set(const struct transaction *t, const struct exec_request *members, struct lock_set *locks)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (members[i].keys_later)
+            return false;
+        for (unsigned k = 0; k < members[i].key_count; k++)
+            if (!lock_add(locks, key_partition(&members[i].keys[k])))
+                return false;
     }
-    for (size_t i = 0; i < t->watch_count && !gate; i++)
-        gate = !lock_add(locks, key_partition(&t->watches[i]->key));
+    for (size_t i = 0; i < t->watch_count; i++)
+        if (!lock_add(locks, key_partition(&t->watches[i]->key)))
+            return false;
     qsort(locks->at, locks->n, sizeof locks->at[0], compare_partition);
-    return gate;
+    return true;
 }
 
 static bool watches_broken(struct call *c, const struct transaction *t)
 {
+    if (t->watched && atomic_load(&t->watched->changed))
+        return true;
     for (size_t i = 0; i < t->watch_count; i++) {
         const struct watch *w = t->watches[i];
-        struct item *it;
-        if (atomic_load(&w->changed))
-            return true;
-        it = db_find(w->db, &w->key, NULL);
+        struct item *it = db_find(w->db, &w->key, NULL);
         if (it && (it->flags & ITEM_EXPIRES) && item_expiry(it) <= call_now(c))
             return true;
     }
@@ -465,9 +450,12 @@ static size_t exec_members(struct executor *ex, struct exec_client *client, stru
                            struct exec_request *members, size_t at)
 {
     size_t count = client->session.transaction->count;
+    uint64_t end = ex->since + clock_us_ticks(EXEC_US);
 
     for (; at < count; at++) {
         struct call m = make_call(ex, client, &members[at]);
+        if (!c->in_lane && ex->since > end)
+            return at;
         m.now = call_now(c);
         m.in_exec = true;
         m.in_lane = c->in_lane;
@@ -502,46 +490,56 @@ void cmd_exec(struct call *c)
     reply_error(c->reply, ERROR_EXEC_NO_MULTI);
 }
 
-static enum exec_status run_exec(struct executor *ex, struct exec_client *client, struct exec_request *r,
-                                 bool exclusive)
+/* Replies, and returns false, when there is nothing that EXEC could run. */
+static bool exec_ready(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    const struct transaction *t = client->session.transaction;
+    bool active = t && t->active;
+
+    if (active && !t->failed)
+        return true;
+    if (active) /* else watches stay */
+        transaction_reset(&client->session);
+    reply_error(client->reply, active ? ERROR_EXECABORT : ERROR_EXEC_NO_MULTI);
+    count_failure(ex, r->command);
+    return false;
+}
+
+/* On a worker. */
+static enum exec_status run_exec(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
     struct keyspace *ks = ex->shared->server->keyspace;
     struct transaction *t = client->session.transaction;
     struct call c = make_call(ex, client, r);
-    struct command_tally *counts = tally_of(ex, r->command);
     struct lock_set locks = {0};
     struct exec_request *members;
-    size_t count, at;
     uint64_t began = ex->since;
+    size_t count, at;
     uint32_t taken;
 
-    if (!t || !t->active || t->failed) {
-        bool none = !t || !t->active; /* watches then stay */
-        if (!none)
-            transaction_reset(&client->session);
-        reply_error(client->reply, none ? ERROR_EXEC_NO_MULTI : ERROR_EXECABORT);
-        count_failure(ex, r->command);
+    if (!exec_ready(ex, client, r))
         return EXEC_DONE;
-    }
     count = t->count;
+    if (count + t->watch_count > ARGS_MAX)
+        return to_lane(ex, client, r, JOB_WAITING, NULL);
     members = prepare_members(ex, t);
-    if (exec_plan(t, members, &locks) && !exclusive)
-        return to_lane(ex, client, r, NULL, true);
-    c.exclusive = c.in_lane = exclusive;
-    if (!exclusive && !lock_all(ks, &locks, &taken))
+    if (members_need_gate(t, members))
+        return to_lane(ex, client, r, JOB_EXCLUSIVE, NULL);
+    if (!members_lock_set(t, members, &locks))
+        return to_lane(ex, client, r, JOB_WAITING, NULL);
+    if (!lock_all(ks, &locks, &taken))
         return busy(ex, client, r, taken);
     tally_add(&ex->thread->commands, 1);
     at = exec_begin_members(ex, client, &c, members);
     if (at < count) {
-        to_lane(ex, client, r, &locks, false);
+        to_lane(ex, client, r, JOB_HOLDING, &locks);
         client->job->begun = true;
         client->job->member = at;
         client->job->now = c.now;
         return EXEC_LANE;
     }
-    command_tally_note(counts, clock_ticks() - began);
-    if (!exclusive)
-        unlock_all(ks, &locks);
+    command_tally_note(tally_of(ex, r->command), clock_ticks() - began);
+    unlock_all(ks, &locks);
     return EXEC_DONE;
 }
 
@@ -559,7 +557,7 @@ static enum exec_status run_single(struct executor *ex, struct exec_client *clie
     if (__builtin_expect(run_handler(ex, &c) == CALL_TO_LANE, 0)) {
         locks.n = 1;
         locks.at[0] = partition;
-        return to_lane(ex, client, r, &locks, false);
+        return to_lane(ex, client, r, JOB_HOLDING, &locks);
     }
     keyspace_release(ks, partition);
     return EXEC_DONE;
@@ -572,15 +570,17 @@ static enum exec_status run_keys(struct executor *ex, struct exec_client *client
     struct call c;
     uint32_t taken;
 
+    if (r->keys_later)
+        return to_lane(ex, client, r, JOB_WAITING, NULL);
     for (unsigned i = 0; i < r->key_count; i++)
         if (!lock_add(&locks, key_partition(&r->keys[i])))
-            return to_lane(ex, client, r, NULL, true);
+            return to_lane(ex, client, r, JOB_WAITING, NULL);
     qsort(locks.at, locks.n, sizeof locks.at[0], compare_partition);
     if (!lock_all(ks, &locks, &taken))
         return busy(ex, client, r, taken);
     c = make_call(ex, client, r);
     if (run_handler(ex, &c) == CALL_TO_LANE)
-        return to_lane(ex, client, r, &locks, false);
+        return to_lane(ex, client, r, JOB_HOLDING, &locks);
     unlock_all(ks, &locks);
     return EXEC_DONE;
 }
@@ -594,14 +594,14 @@ static enum exec_status dispatch(struct executor *ex, struct exec_client *client
     case SCOPE_KEYS:
         return r->key_count == 1 ? run_single(ex, client, r) : run_keys(ex, client, r);
     case SCOPE_GATE:
-        return to_lane(ex, client, r, NULL, true);
+        return to_lane(ex, client, r, JOB_EXCLUSIVE, NULL);
     default:
         if (r->command->run == cmd_exec)
-            return run_exec(ex, client, r, false);
+            return run_exec(ex, client, r);
         c = make_call(ex, client, r);
         switch (run_handler(ex, &c)) {
         case CALL_TO_LANE:
-            return to_lane(ex, client, r, NULL, false);
+            return to_lane(ex, client, r, JOB_WALKING, NULL);
         case CALL_BUSY:
             return busy(ex, client, r, c.busy);
         default:
@@ -621,28 +621,51 @@ static inline bool is_plain(struct executor *ex, const struct exec_client *clien
             atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0);
 }
 
+/* Bytes of a request, whose arguments follow each other. */
+static size_t request_bytes(const struct exec_request *r)
+{
+    const struct view *last = &r->argv[r->argc - 1];
+
+    return (size_t)(last->p + last->n - r->argv[0].p);
+}
+
+/* The beginning of a command that is not plain. False: *status says how it ended, or why it goes on elsewhere. */
+static bool begin_command(struct executor *ex, struct exec_client *client, struct exec_request *r,
+                          enum exec_status *status)
+{
+    const struct transaction *t = client->session.transaction;
+
+    *status = EXEC_DONE;
+    if (check_refused(ex, client, r))
+        return false;
+    if (is_paused(ex->shared->server, client, r->command)) {
+        *status = EXEC_HELD;
+        return false;
+    }
+    if (t && t->active && request_bytes(r) > QUEUE_MAX) {
+        *status = to_lane(ex, client, r, JOB_WAITING, NULL);
+        return false;
+    }
+    switch (make_room(ex, client, r)) {
+    case EVICT_ROOM:
+        break;
+    case EVICT_NO_ROOM:
+        refuse_for_memory(ex, client, r);
+        return false;
+    case EVICT_LATER:
+        *status = to_lane(ex, client, r, JOB_WAITING, NULL);
+        return false;
+    }
+    return true;
+}
+
 enum exec_status exec_run(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
     bool plain = is_plain(ex, client, r);
     enum exec_status status;
 
-    if (__builtin_expect(!plain, 0)) {
-        if (r->command && is_paused(ex->shared->server, client, r->command))
-            return EXEC_HELD;
-        if (check_refused(ex, client, r))
-            return EXEC_DONE;
-        switch (make_room(ex, client, r)) {
-        case EVICT_ROOM:
-            break;
-        case EVICT_NO_ROOM:
-            refuse_for_memory(ex, client, r);
-            return EXEC_DONE;
-        case EVICT_LATER:
-            to_lane(ex, client, r, NULL, false);
-            client->job->waits = true;
-            return EXEC_LANE;
-        }
-    }
+    if (__builtin_expect(!plain, 0) && !begin_command(ex, client, r, &status))
+        return status;
     atomic_store_explicit(&client->session.card->last_command, r->command->name, memory_order_relaxed);
     if (__builtin_expect(!plain, 0)) {
         if (client->session.transaction)
@@ -656,14 +679,81 @@ enum exec_status exec_run(struct executor *ex, struct exec_client *client, struc
     return status;
 }
 
+/* ---- what may wait: the slow lane, and the admin socket's thread ---- */
+
+/* Any number of partitions. */
+struct wide_set {
+    uint64_t bits[PARTITIONS / 64];
+};
+
+static void wide_add(struct wide_set *set, const struct key *key)
+{
+    set->bits[key_partition(key) / 64] |= UINT64_C(1) << key_partition(key) % 64;
+}
+
+/* The next partition from `from` on, PARTITIONS for none. */
+static uint32_t wide_next(const struct wide_set *set, uint32_t from)
+{
+    for (uint32_t i = from; i < PARTITIONS; i = (i / 64 + 1) * 64) {
+        uint64_t word = set->bits[i / 64] >> i % 64;
+        if (word)
+            return i + (uint32_t)__builtin_ctzll(word);
+    }
+    return PARTITIONS;
+}
+
+/* Takes the partitions one after the other, waiting for each. Whoever waits holding some does so in this one order, and
+ * the others who hold any wait for nobody. */
+static void wide_lock(struct keyspace *ks, const struct wide_set *set)
+{
+    for (uint32_t p = wide_next(set, 0); p < PARTITIONS; p = wide_next(set, p + 1))
+        while (!partition_try_briefly(&ks->partitions[p]))
+            clock_sleep_us(GATE_WAIT_US);
+}
+
+static void wide_unlock(struct keyspace *ks, const struct wide_set *set)
+{
+    for (uint32_t p = wide_next(set, 0); p < PARTITIONS; p = wide_next(set, p + 1))
+        keyspace_release(ks, p);
+}
+
+/* Enters the gate, waiting for it to open. */
+static void enter_waiting(struct executor *ex)
+{
+    while (!gate_enter(&ex->shared->gate, ex->thread->index))
+        clock_sleep_us(GATE_WAIT_US);
+}
+
+static void leave(struct executor *ex)
+{
+    gate_leave(&ex->shared->gate, ex->thread->index);
+}
+
+/* Runs an EXEC from its beginning, everything being held or the gate closed. */
+static void exec_here(struct executor *ex, struct exec_client *client, const struct exec_request *r,
+                      struct exec_request *members, bool exclusive)
+{
+    struct call c = make_call(ex, client, r);
+    uint64_t began = ex->since;
+
+    c.in_lane = true;
+    c.exclusive = exclusive;
+    tally_add(&ex->thread->commands, 1);
+    exec_begin_members(ex, client, &c, members);
+    command_tally_note(tally_of(ex, r->command), clock_ticks() - began);
+}
+
 /* With the gate closed. */
 static void run_exclusive(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
     struct call c;
 
     gate_close(&ex->shared->gate);
-    if (r->command->run == cmd_exec) {
-        run_exec(ex, client, r, true);
+    client->held = is_paused(ex->shared->server, client, r->command);
+    if (client->held) {
+        /* CLIENT PAUSE was answered meanwhile */
+    } else if (r->command->run == cmd_exec) {
+        exec_here(ex, client, r, prepare_members(ex, client->session.transaction), true);
     } else {
         c = make_call(ex, client, r);
         c.exclusive = c.in_lane = true;
@@ -672,23 +762,118 @@ static void run_exclusive(struct executor *ex, struct exec_client *client, struc
     gate_open(&ex->shared->gate);
 }
 
-/* Enters the gate, waiting for it to open: for threads that may wait. */
-static void enter_waiting(struct executor *ex)
+/* Runs a command with keys, or an EXEC, when all its partitions are taken. */
+static void run_wide(struct executor *ex, struct exec_client *client, struct exec_request *r,
+                     struct exec_request *members)
 {
-    while (!gate_enter(&ex->shared->gate, ex->thread->index))
-        clock_sleep_us(GATE_WAIT_US);
+    struct keyspace *ks = ex->shared->server->keyspace;
+    const struct transaction *t = client->session.transaction;
+    struct wide_set *set = arena_alloc(&ex->arena, sizeof *set);
+
+    memset(set, 0, sizeof *set);
+    for (unsigned i = 0; i < r->key_count; i++)
+        wide_add(set, &r->keys[i]);
+    for (size_t i = 0; members && i < t->count; i++)
+        for (unsigned k = 0; k < members[i].key_count; k++)
+            wide_add(set, &members[i].keys[k]);
+    for (size_t i = 0; members && i < t->watch_count; i++)
+        wide_add(set, &t->watches[i]->key);
+    enter_waiting(ex);
+    client->held = is_paused(ex->shared->server, client, r->command);
+    if (!client->held) {
+        wide_lock(ks, set);
+        if (members) {
+            exec_here(ex, client, r, members, false);
+        } else {
+            struct call c = make_call(ex, client, r);
+            c.in_lane = true;
+            run_handler(ex, &c);
+        }
+        wide_unlock(ks, set);
+    }
+    leave(ex);
 }
 
-/* Goes on with an EXEC that began on a worker. */
-static void go_on_with_exec(struct executor *ex, const struct exec_job *job)
+/* Evicts until there is room; false when there is none. */
+static bool wait_for_room(struct executor *ex, const struct exec_client *client, const struct exec_request *r)
+{
+    enum evict_room room;
+
+    if (r->command->scope == SCOPE_CONNECTION && r->command->run != cmd_exec)
+        return true;
+    enter_waiting(ex);
+    while ((room = make_room(ex, client, r)) == EVICT_LATER)
+        exec_let_in(ex->shared, ex->thread);
+    leave(ex);
+    return room == EVICT_ROOM;
+}
+
+void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    struct exec_request *members = NULL;
+    struct call c;
+
+    exec_begin(ex);
+    if (r->keys_later)
+        hash_keys(ex, r);
+    if (check_refused(ex, client, r))
+        return;
+    if (!wait_for_room(ex, client, r)) {
+        refuse_for_memory(ex, client, r);
+        return;
+    }
+    if (queued(ex, client, r))
+        return;
+    if (r->command->run == cmd_exec) {
+        if (!exec_ready(ex, client, r))
+            return;
+        members = prepare_members(ex, client->session.transaction);
+    }
+    if (r->command->scope == SCOPE_GATE || (members && members_need_gate(client->session.transaction, members))) {
+        run_exclusive(ex, client, r);
+    } else if (r->command->scope != SCOPE_CONNECTION || members) {
+        run_wide(ex, client, r, members);
+    } else { /* outside the gate */
+        const struct config *config = ex->shared->server->config;
+        bool sleeps = r->container && strcmp(r->container->name, "debug") == 0;
+        if (!sleeps)
+            config_read_lock(config);
+        c = make_call(ex, client, r);
+        c.in_lane = true;
+        run_handler(ex, &c);
+        if (!sleeps)
+            config_read_unlock(config);
+    }
+}
+
+/* A walk; or what takes long and needs no keys. */
+static void run_walk(struct executor *ex, struct exec_client *client, struct exec_request *r)
+{
+    struct call c = make_call(ex, client, r);
+
+    enter_waiting(ex);
+    client->held = is_paused(ex->shared->server, client, r->command);
+    if (!client->held)
+        run_handler(ex, &c);
+    leave(ex);
+}
+
+/* What came with its partitions. */
+static void run_holding(struct executor *ex, struct exec_job *job)
 {
     struct exec_client *client = job->client;
     struct call c = make_call(ex, client, &job->request);
     uint64_t began = ex->since;
 
-    c.now = job->now;
-    exec_members(ex, client, &c, prepare_members(ex, client->session.transaction), job->member);
-    command_tally_note(tally_of(ex, job->request.command), clock_ticks() - began);
+    if (job->begun) {
+        c.now = job->now;
+        exec_members(ex, client, &c, prepare_members(ex, client->session.transaction), job->member);
+        command_tally_note(tally_of(ex, job->request.command), clock_ticks() - began);
+    } else {
+        run_handler(ex, &c);
+    }
+    unlock_all(ex->shared->server->keyspace, &job->locks);
+    gate_job_end(&ex->shared->gate);
 }
 
 static void run_job(struct executor *ex, void *arg)
@@ -699,30 +884,24 @@ static void run_job(struct executor *ex, void *arg)
     struct handle h = client->handle;
 
     exec_begin(ex);
-    if (job->exclusive) {
-        run_exclusive(ex, client, &job->request);
-    } else if (job->waits) {
+    switch (job->manner) {
+    case JOB_HOLDING:
+        run_holding(ex, job);
+        break;
+    case JOB_WALKING:
+        run_walk(ex, client, &job->request);
+        break;
+    case JOB_WAITING:
         exec_run_waiting(ex, client, &job->request);
-    } else {
-        struct call c = make_call(ex, client, &job->request);
-        if (!job->locked)
-            enter_waiting(ex);
-        if (job->begun)
-            go_on_with_exec(ex, job);
-        else
-            run_handler(ex, &c);
-        if (job->locked) {
-            unlock_all(sh->server->keyspace, &job->locks);
-            gate_job_end(&sh->gate);
-        } else {
-            gate_leave(&sh->gate, ex->thread->index);
-        }
+        break;
+    case JOB_EXCLUSIVE:
+        run_exclusive(ex, client, &job->request);
+        break;
     }
     evict_call_in(sh->server);
     heap_trim(ex->thread->heap); /* who knows when this thread works again */
     arena_reset(&ex->arena);
-    mem_free(job->request.argv);
-    mem_free(job->request.keys);
+    arena_free(&job->arena);
     mem_free(job);
     client->job = NULL;
     sh->lane_done(sh->arg, h);
@@ -730,9 +909,14 @@ static void run_job(struct executor *ex, void *arg)
 
 void exec_submit(struct executor *ex, struct exec_client *client)
 {
-    enum exec_lane lane = client->job->locked ? EXEC_LANE_HOLDING : EXEC_LANE_WAITING;
+    static const enum exec_lane lanes[] = {
+        [JOB_HOLDING] = EXEC_LANE_HOLDING,
+        [JOB_WALKING] = EXEC_LANE_WAITING,
+        [JOB_WAITING] = EXEC_LANE_WAITING,
+        [JOB_EXCLUSIVE] = EXEC_LANE_GATE,
+    };
 
-    lane_post(ex->shared->lanes[lane], run_job, client->job);
+    lane_post(ex->shared->lanes[lanes[client->job->manner]], run_job, client->job);
 }
 
 void exec_let_in(struct exec_shared *sh, struct thread *t)
@@ -749,56 +933,4 @@ void exec_let_in(struct exec_shared *sh, struct thread *t)
     }
     while (!gate_enter(&sh->gate, t->index))
         clock_sleep_us(GATE_WAIT_US);
-}
-
-/* Evicts until there is room; false when there is none. */
-static bool wait_for_room(struct executor *ex, const struct exec_client *client, const struct exec_request *r)
-{
-    enum evict_room room;
-
-    if (r->command->scope == SCOPE_CONNECTION && r->command->run != cmd_exec)
-        return true;
-    enter_waiting(ex);
-    while ((room = make_room(ex, client, r)) == EVICT_LATER)
-        exec_let_in(ex->shared, ex->thread);
-    gate_leave(&ex->shared->gate, ex->thread->index);
-    return room == EVICT_ROOM;
-}
-
-void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r)
-{
-    struct keyspace *ks = ex->shared->server->keyspace;
-    struct lock_set locks = {0};
-    bool gate = false;
-    uint32_t taken;
-    struct call c;
-
-    exec_begin(ex);
-    if (check_refused(ex, client, r))
-        return;
-    if (!wait_for_room(ex, client, r)) {
-        refuse_for_memory(ex, client, r);
-        return;
-    }
-    if (queued(ex, client, r))
-        return;
-    for (unsigned i = 0; i < r->key_count && !gate; i++)
-        gate = !lock_add(&locks, key_partition(&r->keys[i]));
-    if (gate || r->command->scope == SCOPE_GATE || r->command->run == cmd_exec) {
-        run_exclusive(ex, client, r);
-        return;
-    }
-    qsort(locks.at, locks.n, sizeof locks.at[0], compare_partition);
-    c = make_call(ex, client, r);
-    c.in_lane = true;
-    if (r->command->scope == SCOPE_CONNECTION) {
-        run_handler(ex, &c);
-        return;
-    }
-    enter_waiting(ex);
-    while (!lock_all(ks, &locks, &taken))
-        clock_sleep_us(GATE_WAIT_US);
-    run_handler(ex, &c);
-    unlock_all(ks, &locks);
-    gate_leave(&ex->shared->gate, ex->thread->index);
 }

@@ -23,9 +23,10 @@ struct thread;
 
 /*
  * The slow lane has two queues with threads of their own, so that who waits never keeps away what it waits for: jobs
- * that came with their partitions wait for nobody, while jobs that walk, or close the gate, wait for those.
+ * that came with their partitions wait for nobody; jobs that walk, or take partitions themselves, wait for those; and
+ * who closes the gate waits for both.
  */
-enum exec_lane { EXEC_LANE_HOLDING, EXEC_LANE_WAITING, EXEC_LANES };
+enum exec_lane { EXEC_LANE_HOLDING, EXEC_LANE_WAITING, EXEC_LANE_GATE, EXEC_LANES };
 
 /* What all executors share. */
 struct exec_shared {
@@ -53,6 +54,7 @@ struct exec_client {
     struct reply *reply;
     struct handle handle;
     struct exec_job *job; /* in the slow lane, or about to go there */
+    bool held;            /* the job ended without running it, since CLIENT PAUSE holds it: run it again later */
     unsigned failures;    /* times in a row that its command found a partition taken */
 };
 
@@ -73,6 +75,7 @@ struct exec_request {
     int argc;
     unsigned key_count;
     bool bad_arity, bad_keys;
+    bool keys_later;     /* too many keys for a worker to hash: the slow lane does */
     struct key only_key; /* of a command with one key; several are in the arena */
 };
 
@@ -89,14 +92,14 @@ void exec_begin(struct executor *ex);
 /* Runs the command. The caller has entered the gate. */
 enum exec_status exec_run(struct executor *ex, struct exec_client *client, struct exec_request *r);
 
-/* Sends the client's job to the slow lane. The argument bytes must stay where they are until it is done. */
+/* Sends the client's job to the slow lane. The connection's input must stay where it is until that is done. */
 void exec_submit(struct executor *ex, struct exec_client *client);
 
 /* Between the steps of long work, holding nothing: leaves the gate and enters it again if somebody waits to close it,
  * and rests now and then, so that a worker on the same core is not held up for longer than a step. */
 void exec_let_in(struct exec_shared *sh, struct thread *t);
 
-/* Runs the command to its end on this thread, waiting where it must: the admin socket's thread. */
+/* Runs the command to its end on this thread, waiting where it must: the admin socket's thread, and the slow lane. */
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r);
 
 #endif

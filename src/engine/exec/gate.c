@@ -3,8 +3,11 @@
 
 #include "base/clock.h"
 
-#define RETRY_US 500      /* a closing that is not complete by then lets the others in again */
-#define INSIST_US 1000000 /* but not for longer than this */
+#define RETRY_US 500         /* a closing that is not complete by then lets the others in again */
+#define INSIST_US 1000000    /* but not for longer than this */
+#define PATIENCE_US 10000000 /* for slow-lane jobs that hold partitions, before it is closed beside them */
+#define JOBS_WAIT_US 50
+#define BREATH_US 300 /* between two closings, when somebody waits */
 
 void gate_init(struct gate *g, atomic_bool *exclusive, void (*opened)(void *arg), void *arg)
 {
@@ -37,6 +40,11 @@ void gate_close(struct gate *g)
     int64_t start = clock_mono_us(), since;
 
     pthread_mutex_lock(&g->lock);
+    while (atomic_load(&g->jobs) > 0 && clock_mono_us() - start < PATIENCE_US)
+        clock_sleep_us(JOBS_WAIT_US); /* closed for a job's sake, it would stop everybody for as long as that takes */
+    while (clock_mono_us() - g->opened_us < BREATH_US)
+        clock_sleep_us(JOBS_WAIT_US); /* who was turned away the last time must not meet it closed for ever */
+    start = clock_mono_us();
     for (;;) {
         since = clock_mono_us();
         atomic_store(&g->closed, true);
@@ -57,6 +65,7 @@ void gate_close(struct gate *g)
 
 void gate_open(struct gate *g)
 {
+    g->opened_us = atomic_exchange(&g->turned_away, 0) > 0 ? clock_mono_us() : 0;
     atomic_store(g->exclusive, false);
     atomic_store(&g->closed, false);
     pthread_mutex_unlock(&g->lock);

@@ -22,9 +22,11 @@ struct gate_line {
 struct gate {
     struct gate_line lines[THREAD_MAX];
     atomic_bool closed;
-    atomic_uint jobs;       /* slow-lane jobs that hold partitions */
-    pthread_mutex_t lock;   /* one closer at a time */
-    atomic_bool *exclusive; /* the keyspace's mark, for its checks */
+    atomic_uint turned_away; /* how often somebody met it closed since it closed last */
+    int64_t opened_us;       /* monotonic, when it did so last, if somebody was turned away; under `lock` */
+    atomic_uint jobs;        /* slow-lane jobs that hold partitions */
+    pthread_mutex_t lock;    /* one closer at a time */
+    atomic_bool *exclusive;  /* the keyspace's mark, for its checks */
     void (*opened)(void *arg);
     void *arg;
 };
@@ -39,6 +41,7 @@ static inline bool gate_enter(struct gate *g, unsigned thread)
     if (__builtin_expect(!atomic_load(&g->closed), 1))
         return true;
     atomic_store_explicit(&g->lines[thread].in, 0, memory_order_release);
+    atomic_fetch_add_explicit(&g->turned_away, 1, memory_order_relaxed);
     return false;
 }
 

@@ -9,8 +9,6 @@
 
 #include "base/mem.h"
 
-#define LANE_NICE 10 /* a worker on the same core goes first, and the lane still gets a tenth of it */
-
 struct lane_job {
     struct lane_job *next;
     lane_fn *fn;
@@ -29,6 +27,7 @@ struct lane {
     struct lane_job *head, **tail;
     bool kicked, stopping;
     void (*idle)(struct executor *ex);
+    int nice;
     unsigned n;
     struct lane_thread threads[];
 };
@@ -38,7 +37,9 @@ static void *lane_run(void *arg)
     struct lane_thread *t = arg;
     struct lane *l = t->lane;
 
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LANE_NICE);
+    if (l->nice != 0)
+        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), l->nice);
+    pthread_setname_np(pthread_self(), "lane");
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* its rests are short */
     pthread_mutex_lock(&l->lock);
     for (;;) {
@@ -66,7 +67,7 @@ static void *lane_run(void *arg)
     return NULL;
 }
 
-struct lane *lane_start(unsigned n, struct executor *const *executors, void (*idle)(struct executor *ex))
+struct lane *lane_start(unsigned n, int nice, struct executor *const *executors, void (*idle)(struct executor *ex))
 {
     struct lane *l = mem_zalloc(sizeof *l + n * sizeof l->threads[0]);
 
@@ -75,6 +76,7 @@ struct lane *lane_start(unsigned n, struct executor *const *executors, void (*id
     l->tail = &l->head;
     l->idle = idle;
     l->n = n;
+    l->nice = nice;
     for (unsigned i = 0; i < n; i++) {
         l->threads[i].lane = l;
         l->threads[i].ex = executors[i];

@@ -1,4 +1,4 @@
-/* A queue of the slow lane, and its threads: for work that would hold up a worker. They run at a lower priority. What
+/* A queue of the slow lane, and its threads: for work that would hold up a worker. What
  * goes into which queue: enum exec_lane. */
 #ifndef EXEC_LANE_H
 #define EXEC_LANE_H
@@ -10,9 +10,9 @@ struct lane;
 
 typedef void lane_fn(struct executor *ex, void *arg);
 
-/* Starts n threads; each runs its jobs with the executor of its number. idle is called on one of them after
- * lane_kick, with work that has no connection. */
-struct lane *lane_start(unsigned n, struct executor *const *executors, void (*idle)(struct executor *ex));
+/* Starts n threads of that nice value; each runs its jobs with the executor of its number. idle is called on one of
+ * them after lane_kick, with work that has no connection. */
+struct lane *lane_start(unsigned n, int nice, struct executor *const *executors, void (*idle)(struct executor *ex));
 
 /* Runs fn(ex, arg) on one of the threads, in the order of posting. Any thread. */
 void lane_post(struct lane *l, lane_fn *fn, void *arg);

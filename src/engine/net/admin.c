@@ -111,6 +111,7 @@ static void *admin_run(void *arg)
 {
     struct admin *a = arg;
 
+    pthread_setname_np(pthread_self(), "admin");
     for (;;) {
         struct pollfd fds[ADMIN_CONNS + 2] = {{a->stop, POLLIN, 0}, {a->listener, POLLIN, 0}};
         for (unsigned i = 0; i < ADMIN_CONNS; i++)

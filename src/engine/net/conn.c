@@ -1,5 +1,5 @@
-/* Connections: reading, running batches, writing. A turn reads at most READ_MAX bytes and runs at most BATCH_MAX
- * commands of one connection, so that a greedy one does not hold up its neighbours. */
+/* Connections: reading, running batches, writing. A turn reads at most READ_MAX bytes of one connection, and ends at a
+ * time that all connections of the worker share: who has more to run goes on in the next turn, behind the others. */
 #include "engine/net/conn.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static void settle_events(struct worker *w, struct conn *c)
 {
     uint32_t events = 0;
 
-    if (c->state == CONN_READY && !c->flushing && !c->peer_done)
+    if (c->state == CONN_READY && !c->flushing && !c->peer_done && !c->later)
         events |= EPOLLIN;
     if (c->state != CONN_LANE && resp_pending(&c->out) > 0)
         events |= EPOLLOUT;
@@ -143,6 +143,7 @@ static bool conn_flush(struct worker *w, struct conn *c)
             return false;
         }
         tally_add(&w->ex.thread->net_out, n);
+        atomic_store_explicit(&c->client.session.card->last_active_ms, w->now_ms, memory_order_relaxed);
         tally_add(&w->ex.thread->writes, 1);
         resp_sent(&c->out, (size_t)n);
     }
@@ -176,6 +177,12 @@ static bool over_output_limit(struct worker *w, struct conn *c)
     if (c->soft_since_ms == 0)
         c->soft_since_ms = now;
     return now - c->soft_since_ms > 1000 * setting(&cfg->output_normal.soft_seconds);
+}
+
+void conn_check(struct worker *w, struct conn *c)
+{
+    if (c->state != CONN_LANE && over_output_limit(w, c))
+        conn_close(w, c);
 }
 
 static void protocol_error(struct conn *c, const char *text)
@@ -268,7 +275,8 @@ static bool let_on(struct worker *w, struct conn *c)
     if (failures == c->failures_seen)
         return true;
     c->failures_seen = (uint8_t)failures;
-    c->held_until_ms = w->now_ms + (BACK_OFF_MS << (failures < BACK_OFF_STEPS ? failures : BACK_OFF_STEPS));
+    c->held_until_ms =
+        clock_mono_us() / 1000 + (BACK_OFF_MS << (failures < BACK_OFF_STEPS ? failures : BACK_OFF_STEPS));
     return false;
 }
 
@@ -313,6 +321,8 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
             *status = EXEC_HELD;
             break;
         }
+        if (w->ex.since > w->turn_end)
+            break;
     }
     gate_leave(&sh->gate, thread);
     return i > 0 ? ends[i - 1] : 0;
@@ -345,6 +355,40 @@ static void give_input_back(struct worker *w, struct conn *c)
     }
 }
 
+/* Has it requests to run, as far as is known? */
+static bool may_run(const struct conn *c)
+{
+    return c->state == CONN_READY && !c->flushing && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need;
+}
+
+/* Puts it into the queue of those that go on in the next turn. */
+static void go_on_later(struct worker *w, struct conn *c)
+{
+    c->later = true;
+    if (w->later_count == w->later_cap) {
+        w->later_cap = w->later_cap ? 2 * w->later_cap : 16;
+        w->later = mem_realloc(w->later, w->later_cap * sizeof *w->later);
+    }
+    w->later[w->later_count++] = c->client.handle;
+}
+
+bool conn_go_on(struct worker *w)
+{
+    unsigned n = w->later_count, i = 0;
+
+    for (; i < n && (i == 0 || w->ex.since <= w->turn_end); i++) {
+        struct handle h = w->later[i];
+        struct conn *c = w->conns[h.worker >> 8];
+        if (!c || c->client.handle.id != h.id)
+            continue;
+        c->later = false;
+        conn_process(w, c);
+    }
+    w->later_count -= i;
+    memmove(w->later, w->later + i, w->later_count * sizeof *w->later);
+    return w->later_count > 0;
+}
+
 void conn_process(struct worker *w, struct conn *c)
 {
     struct exec_request requests[BATCH_MAX];
@@ -353,7 +397,7 @@ void conn_process(struct worker *w, struct conn *c)
     char error[80];
     bool is_bad;
 
-    while (c->state == CONN_READY && !c->flushing && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need) {
+    while (may_run(c)) {
         unsigned n;
         c->need = 0;
         n = parse_batch(w, c, requests, ends, &is_bad, error);
@@ -368,6 +412,10 @@ void conn_process(struct worker *w, struct conn *c)
         if (status != EXEC_DONE)
             suspend(w, c, status);
         arena_reset(&w->ex.arena);
+        if (w->ex.since > w->turn_end && may_run(c)) {
+            go_on_later(w, c);
+            break;
+        }
         if (over_output_limit(w, c)) {
             bool in_lane = c->state == CONN_LANE; /* then it is only marked */
             conn_close(w, c);
@@ -379,7 +427,7 @@ void conn_process(struct worker *w, struct conn *c)
         to_lane(w, c);
         return;
     }
-    if (c->peer_done && c->state == CONN_READY)
+    if (c->peer_done && c->state == CONN_READY && !c->later)
         c->flushing = true;
     if (!conn_flush(w, c))
         return;
@@ -405,7 +453,7 @@ void conn_readable(struct worker *w, struct conn *c)
     size_t want = READ_MIN;
     ssize_t n;
 
-    if (c->state != CONN_READY || c->flushing)
+    if (c->state != CONN_READY || c->flushing || c->later)
         return;
     if (c->in.cap == 0) {
         c->in = w->spare;
@@ -451,6 +499,11 @@ void conn_lane_done(struct worker *w, struct conn *c)
     c->state = CONN_READY;
     if (c->closing) {
         conn_close(w, c);
+        return;
+    }
+    if (c->client.held) {
+        c->client.held = false;
+        suspend(w, c, EXEC_HELD);
         return;
     }
     buf_consume(&c->in, c->lane_len);

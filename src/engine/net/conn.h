@@ -25,6 +25,7 @@ struct conn {
     bool closing;          /* close as soon as it is out of the slow lane */
     bool flushing;         /* close when everything is sent */
     bool peer_done;        /* the peer sends no more */
+    bool later;            /* goes on in the next turn */
     bool stranger;         /* counts among the server's strangers */
     uint8_t failures_seen; /* failed logins that it has waited for */
     uint32_t events;       /* what epoll watches */
@@ -33,7 +34,7 @@ struct conn {
     size_t lane_mark;      /* where its reply starts in the writer */
     unsigned lane_shares;
     int64_t accepted_ms;   /* monotonic */
-    int64_t held_until_ms; /* wall clock, CONN_HELD: not tried before, after a failed login */
+    int64_t held_until_ms; /* monotonic, CONN_HELD: not tried before, after a failed login */
     int64_t soft_since_ms; /* over the soft output limit since; 0: not */
     struct buf in;
     struct resp_partial partial; /* of the request at the input's head */
@@ -57,8 +58,14 @@ void conn_lane_done(struct worker *w, struct conn *c);
 /* What it waited for may have come. */
 void conn_resume(struct worker *w, struct conn *c);
 
-/* Runs what is in its input buffer. */
+/* Runs what is in its input buffer, until the turn is over. */
 void conn_process(struct worker *w, struct conn *c);
+
+/* Goes on with connections that the last turn left, one at least; true when there are still some. */
+bool conn_go_on(struct worker *w);
+
+/* Closes it when too much output waits for too long. */
+void conn_check(struct worker *w, struct conn *c);
 
 /* Closes it, now or when it is out of the slow lane. Its memory stays until conn_bury. */
 void conn_close(struct worker *w, struct conn *c);

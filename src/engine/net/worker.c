@@ -27,6 +27,7 @@
 #define ACCEPTS_MAX 64
 #define TICK_MS 100
 #define STEP_US 100
+#define TURN_US 400 /* after which connections wait for the next turn */
 #define RECLAIM_BLOCKS 256
 #define STRANGERS_MAX 1024 /* connections that have not logged in, when they must */
 
@@ -86,6 +87,7 @@ void worker_free(struct worker *w)
     buf_free(&w->spare);
     arena_free(&w->ex.arena);
     mem_free(w->conns);
+    mem_free(w->later);
 }
 
 /* "127.0.0.1:6379", "[::1]:6379", or "path:0" for a unix socket. */
@@ -255,7 +257,7 @@ static void recheck(struct worker *w, struct conn *c)
 
 static void retry_held(struct worker *w, struct conn *c)
 {
-    if (c->state == CONN_HELD && c->held_until_ms <= w->now_ms)
+    if (c->state == CONN_HELD && c->held_until_ms <= clock_mono_us() / 1000)
         conn_resume(w, c);
 }
 
@@ -438,6 +440,8 @@ static void handle_event(struct worker *w, const struct epoll_event *ev)
         return;
     }
     slot = c->slot;
+    if (c->state == CONN_CLOSED)
+        return;
     if (ev->events & EPOLLOUT)
         conn_writable(w, c);
     if (w->conns[slot] != c)
@@ -452,21 +456,26 @@ void *worker_run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event events[EVENTS_MAX];
+    uint64_t turn_ticks = clock_us_ticks(TURN_US);
+    char name[16];
     int sleep_ms = 0;
+    bool more;
 
+    snprintf(name, sizeof name, "worker-%u", w->index);
+    pthread_setname_np(pthread_self(), name);
     while (!w->stopping) {
         int n = epoll_wait(w->epoll, events, EVENTS_MAX, sleep_ms);
         int64_t start = clock_mono_us();
 
         w->now_ms = clock_wall_ms();
-        /* messages close connections: they are handled last, so that no event refers to one that is gone */
-        for (int i = 0; i < n; i++)
-            if (!((uintptr_t)events[i].data.ptr & 1))
-                handle_event(w, &events[i]);
-        for (int i = 0; i < n; i++)
-            if ((uintptr_t)events[i].data.ptr & 1)
-                handle_event(w, &events[i]);
+        w->ex.since = clock_ticks();
+        w->turn_end = w->ex.since + turn_ticks;
+        for (int i = 0; i < n && w->ex.since <= w->turn_end; i++) /* what is left is reported again */
+            handle_event(w, &events[i]);
+        more = conn_go_on(w);
         sleep_ms = housekeeping(w);
+        if (more)
+            sleep_ms = 0;
         conn_bury(w);
         note_pause(w, clock_mono_us() - start);
     }

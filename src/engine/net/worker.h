@@ -30,6 +30,9 @@ struct worker {
     struct inbox inbox;
     struct conn **conns; /* by slot; NULL: free */
     uint32_t conn_cap, conn_used;
+    struct handle *later; /* connections that go on in the next turn, by their handles */
+    unsigned later_count, later_cap;
+    uint64_t turn_end;    /* clock_ticks at which this turn should be over */
     struct conn *closed;  /* to be freed at the end of the turn */
     atomic_uint load;     /* connections, those on their way included */
     struct buf spare;     /* an input buffer for whoever reads next */

@@ -275,8 +275,10 @@ static enum resp_parsed parse_inline(const char *p, size_t n, struct arena *aren
     const char *newline = memchr(p, '\n', n), *end = newline, *s = p;
     char *bytes;
 
+    if (newline ? newline - p > INLINE_MAX : n > INLINE_MAX)
+        return bad(out, "too big inline request");
     if (!newline)
-        return n > INLINE_MAX ? bad(out, "too big inline request") : more(out, n + 1);
+        return more(out, n + 1);
     if (end > p && end[-1] == '\r')
         end--;
     out->consumed = (size_t)(newline - p) + 1;

@@ -292,6 +292,7 @@ struct config *config_new(void)
     char cwd[PATH_MAX];
 
     c->private = p;
+    pthread_rwlock_init(&p->lock, NULL);
     p->values = mem_zalloc(count * sizeof *p->values);
     p->initial = mem_zalloc(count * sizeof *p->initial);
     p->given = mem_zalloc(count * sizeof *p->given);
@@ -328,6 +329,7 @@ void config_free(struct config *c)
     mem_free(c->private->given);
     mem_free(c->private->path);
     mem_free(c->private->hooks);
+    pthread_rwlock_destroy(&c->private->lock);
     mem_free(c->private);
     mem_free(c);
 }
@@ -480,6 +482,16 @@ static int apply(struct config *c, struct change *changes, const struct view *va
     return -1;
 }
 
+void config_read_lock(const struct config *c)
+{
+    pthread_rwlock_rdlock(&c->private->lock);
+}
+
+void config_read_unlock(const struct config *c)
+{
+    pthread_rwlock_unlock(&c->private->lock);
+}
+
 int config_set(struct config *c, const struct view *names, const struct view *values, size_t n, bool protected_ok,
                char *err, size_t err_size)
 {
@@ -490,9 +502,11 @@ int config_set(struct config *c, const struct view *names, const struct view *va
 
     for (at = 0; at < n && objection == NULL; at++)
         objection = find_objection(changes, names, at, protected_ok);
-    if (objection == NULL)
+    if (objection == NULL) {
+        pthread_rwlock_wrlock(&c->private->lock);
         rc = apply(c, changes, values, n, err, err_size);
-    else if (changes[at - 1].row == NULL)
+        pthread_rwlock_unlock(&c->private->lock);
+    } else if (changes[at - 1].row == NULL)
         snprintf(err, err_size, "Unknown option or number of arguments for CONFIG SET - '%.*s'",
                  (int)(names[at - 1].n < NAME_SHOWN_MAX ? names[at - 1].n : NAME_SHOWN_MAX), names[at - 1].p);
     else

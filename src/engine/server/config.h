@@ -94,6 +94,10 @@ void config_log_ignored(const struct config *c);
 int config_set(struct config *c, const struct view *names, const struct view *values, size_t n, bool protected_ok,
                char *err, size_t err_size);
 
+/* Strings may be read inside the gate, or between these two, where config_set of another thread waits. */
+void config_read_lock(const struct config *c);
+void config_read_unlock(const struct config *c);
+
 /* Does enable-protected-configs let a client, local or not, set protected directives? */
 bool config_protected_ok(const struct config *c, bool local);
 

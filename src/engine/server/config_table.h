@@ -5,6 +5,7 @@
 #ifndef SERVER_CONFIG_TABLE_H
 #define SERVER_CONFIG_TABLE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,7 +97,8 @@ struct config_private {
     char *path;
     struct config_hook *hooks;
     size_t hook_count;
-    unsigned depth; /* of include */
+    unsigned depth;        /* of include */
+    pthread_rwlock_t lock; /* config_read_lock */
 };
 
 const struct config_row *config_rows(void);

@@ -4,6 +4,7 @@
  */
 #include "engine/server/defrag_cycle.h"
 
+#include "base/allocator.h"
 #include "base/clock.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
@@ -39,10 +40,13 @@ static int64_t percent_for(const struct config *c, const struct heap_stats *h)
     return min + (max - min) * (fragmentation - lower) / (upper - lower);
 }
 
-static void begin(struct server *s, int64_t percent, const struct heap_stats *h)
+static void begin(struct server *s, const struct heap_stats *h)
 {
     struct defrag_cycle *d = &s->defrag;
+    int64_t percent = percent_for(s->config, h);
 
+    if (percent == 0)
+        return;
     d->pages = h->pages;
     heap_choose_drain(s->threads[0]->heap->shared);
     atomic_store(&d->walking, s->worker_count);
@@ -50,14 +54,28 @@ static void begin(struct server *s, int64_t percent, const struct heap_stats *h)
     atomic_fetch_add(&d->number, 1);
 }
 
-static void end(struct server *s, const struct heap_stats *h, int64_t now_ms)
+static void end(struct server *s, const struct heap_stats *h)
 {
     struct defrag_cycle *d = &s->defrag;
 
     heap_end_drain(s->threads[0]->heap->shared);
-    d->due_ms = now_ms + (h->pages < d->pages ? AGAIN_MS : FRUITLESS_MS);
+    d->due_ms = clock_wall_ms() + (h->pages < d->pages ? AGAIN_MS : FRUITLESS_MS);
     atomic_store(&d->percent, 0);
-    atomic_store(&d->trim, true);
+    allocator_trim();
+}
+
+void defrag_cycle_turn(struct server *s)
+{
+    struct heap_stats h;
+
+    if (atomic_load(&s->defrag.wanted) == DEFRAG_TURN_NONE)
+        return;
+    heap_stats(s->threads[0]->heap->shared, &h);
+    if (atomic_load(&s->defrag.wanted) == DEFRAG_TURN_BEGIN)
+        begin(s, &h);
+    else
+        end(s, &h);
+    atomic_store(&s->defrag.wanted, DEFRAG_TURN_NONE);
 }
 
 bool defrag_cycle_tick(struct server *s, int64_t now_ms)
@@ -66,6 +84,8 @@ bool defrag_cycle_tick(struct server *s, int64_t now_ms)
     struct heap_stats h;
     int64_t percent;
 
+    if (atomic_load(&d->wanted) != DEFRAG_TURN_NONE)
+        return false;
     if (!get(&s->config->activedefrag) && !defrag_cycle_running(s)) {
         d->due_ms = 0;
         return false;
@@ -73,19 +93,17 @@ bool defrag_cycle_tick(struct server *s, int64_t now_ms)
     heap_stats(s->threads[0]->heap->shared, &h);
     percent = percent_for(s->config, &h);
     if (defrag_cycle_running(s)) {
-        if (atomic_load(&d->walking) > 0) { /* what began with little may have become much */
-            if (percent > atomic_load(&d->percent))
-                atomic_store(&d->percent, percent);
+        if (percent > atomic_load(&d->percent)) /* what began with little may have become much */
+            atomic_store(&d->percent, percent);
+        if (atomic_load(&d->walking) > 0)
             return false;
-        }
-        end(s, &h, now_ms);
+        atomic_store(&d->wanted, DEFRAG_TURN_END);
         return true;
     }
-    if (now_ms < d->due_ms && d->due_ms <= now_ms + FRUITLESS_MS)
+    if (percent == 0 || (now_ms < d->due_ms && d->due_ms <= now_ms + FRUITLESS_MS))
         return false;
-    if (percent > 0)
-        begin(s, percent, &h);
-    return false;
+    atomic_store(&d->wanted, DEFRAG_TURN_BEGIN);
+    return true;
 }
 
 int64_t defrag_cycle_step(struct server *s, struct thread *t, struct defrag_share *share, uint32_t from, uint32_t to)

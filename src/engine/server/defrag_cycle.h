@@ -16,10 +16,12 @@ struct defrag_cycle {
     _Atomic uint32_t number;  /* of the cycle that runs or ran last; changes when one begins */
     _Atomic uint32_t walking; /* workers that are not through */
     _Atomic int64_t percent;  /* of a worker's time; 0: no cycle runs */
-    atomic_bool trim;         /* a cycle ended: the general allocator has pages to give back */
-    int64_t due_ms;           /* not before; worker 0's */
-    uint64_t pages;           /* in use when it began; worker 0's */
+    _Atomic int wanted;       /* enum defrag_turn: what the slow lane is to do; it resets it when that is done */
+    int64_t due_ms;           /* no cycle before; worker 0's, and the slow lane's while it is wanted */
+    uint64_t pages;           /* in use when the cycle began; likewise */
 };
+
+enum defrag_turn { DEFRAG_TURN_NONE, DEFRAG_TURN_BEGIN, DEFRAG_TURN_END };
 
 /* A worker's part. */
 struct defrag_share {
@@ -30,8 +32,12 @@ struct defrag_share {
     int64_t due_us; /* monotonic: when the next step may begin */
 };
 
-/* Begins and ends cycles by the configuration's thresholds; worker 0's timer. Returns true when one has just ended. */
+/* Decides by the configuration's thresholds whether a cycle is to begin or to end; worker 0's timer. True when the slow
+ * lane is to call defrag_cycle_turn. */
 bool defrag_cycle_tick(struct server *s, int64_t now_ms);
+
+/* Begins or ends a cycle if that is wanted: looks at all pages of the heap. Slow lane. */
+void defrag_cycle_turn(struct server *s);
 
 /*
  * Does the step of worker t, owner of partitions [from, to), that is due. The caller has entered the gate. Returns the

@@ -53,6 +53,12 @@ static int64_t score(const struct server *s, struct thread *t, int64_t policy, c
     }
 }
 
+static bool is_volatile_policy(int64_t policy)
+{
+    return policy == POLICY_VOLATILE_LRU || policy == POLICY_VOLATILE_LFU || policy == POLICY_VOLATILE_RANDOM ||
+           policy == POLICY_VOLATILE_TTL;
+}
+
 /* Evicts one item of that partition (held); false when none is eligible among the samples. */
 static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32_t partition)
 {
@@ -63,7 +69,8 @@ static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32
     struct key key;
 
     for (int64_t i = get(&s->config->maxmemory_samples); i > 0; i--) {
-        struct item *it = db_random(db, t, partition);
+        struct item *it =
+            is_volatile_policy(policy) ? db_random_volatile(db, t, partition) : db_random(db, t, partition);
         int64_t points = it ? score(s, t, policy, it, now) : -1;
         if (points > best) {
             best = points;
@@ -88,7 +95,15 @@ static uint32_t next_candidate(struct keyspace *ks, const struct db *db, uint32_
     uint32_t partition = from;
 
     for (uint32_t seen = 0; seen < PARTITIONS; seen++, partition++) {
-        uint32_t next = db_next_partition(db, (uint64_t)(partition % PARTITIONS) << TABLE_POSITION_BITS);
+        uint32_t at = partition % PARTITIONS, next;
+        if (only_volatile &&
+            atomic_load_explicit(&ks->deadline_groups[at / DEADLINE_GROUP], memory_order_relaxed) == DEADLINE_NONE) {
+            uint32_t rest = DEADLINE_GROUP - 1 - at % DEADLINE_GROUP;
+            partition += rest;
+            seen += rest;
+            continue;
+        }
+        next = db_next_partition(db, (uint64_t)at << TABLE_POSITION_BITS);
         if (next == PARTITIONS)
             next = db_next_partition(db, 0);
         if (next == PARTITIONS || !only_volatile ||
@@ -97,12 +112,6 @@ static uint32_t next_candidate(struct keyspace *ks, const struct db *db, uint32_
         partition = next;
     }
     return PARTITIONS;
-}
-
-static bool is_volatile_policy(int64_t policy)
-{
-    return policy == POLICY_VOLATILE_LRU || policy == POLICY_VOLATILE_LFU || policy == POLICY_VOLATILE_RANDOM ||
-           policy == POLICY_VOLATILE_TTL;
 }
 
 /* Evicts one item of some database, the first to be asked chosen at random. */

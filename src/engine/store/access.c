@@ -34,7 +34,8 @@ void access_tick(int64_t now_ms)
 {
     bool lfu = atomic_load_explicit(&access.lfu, memory_order_relaxed);
 
-    atomic_store_explicit(&access.bits, lfu ? lfu_minutes(now_ms) << 8 | BITS_LFU : lru_clock(now_ms), memory_order_relaxed);
+    atomic_store_explicit(&access.bits, lfu ? lfu_minutes(now_ms) << 8 | BITS_LFU : lru_clock(now_ms),
+                          memory_order_relaxed);
 }
 
 uint32_t access_now(void)

@@ -408,6 +408,8 @@ uint64_t db_clear(struct keyspace *ks, struct db *db)
     return n;
 }
 
+#define BLOB_BYTES_PER_BLOCK 4096 /* of a large value take as long to free as one small item */
+
 struct reclaim {
     struct thread *t;
     uint64_t freed;
@@ -421,8 +423,9 @@ static void free_items(void *arg, struct segment *s)
         for (struct bucket *b = segment_bucket(s, i); b; b = bucket_next(b))
             for (unsigned k = 0; k < TABLE_SLOTS; k++)
                 if (b->tags[k] != 0) {
-                    item_free(r->t, bucket_ref(b, k));
-                    r->freed++;
+                    struct item *it = bucket_ref(b, k);
+                    r->freed += (it->flags & ITEM_BLOB) ? 1 + item_blob(it)->cap / BLOB_BYTES_PER_BLOCK : 1;
+                    item_free(r->t, it);
                 }
 }
 
@@ -527,4 +530,39 @@ struct item *db_random(struct db *db, struct thread *t, uint32_t partition)
         if (b->tags[slot] != 0)
             return bucket_ref(b, slot);
     }
+}
+
+/* An item with an expiry in the chain, the search beginning at a random slot; NULL when there is none. */
+static struct item *chain_volatile(struct bucket *b, struct thread *t)
+{
+    for (; b; b = bucket_next(b)) {
+        unsigned first = (unsigned)random_below(&t->random, TABLE_SLOTS);
+        for (unsigned i = 0; i < TABLE_SLOTS; i++) {
+            unsigned slot = (first + i) % TABLE_SLOTS;
+            struct item *it = b->tags[slot] ? bucket_ref(b, slot) : NULL;
+            if (it && (it->flags & ITEM_EXPIRES))
+                return it;
+        }
+    }
+    return NULL;
+}
+
+struct item *db_random_volatile(struct db *db, struct thread *t, uint32_t partition)
+{
+    struct table *table = db_table(db, partition);
+    struct segment *s;
+    unsigned n, first;
+
+    if (!table || table->root.count == 0 || table->root.deadline == DEADLINE_NONE)
+        return NULL;
+    s = table_segment(table, hash_position(random_next(&t->random)));
+    n = segment_buckets(s);
+    first = (unsigned)random_below(&t->random, n);
+    for (unsigned i = 0; i < n; i++) {
+        struct bucket *b = segment_bucket(s, (first + i) % n);
+        struct item *it = b->deadline == DEADLINE_NONE ? NULL : chain_volatile(b, t);
+        if (it)
+            return it;
+    }
+    return NULL;
 }

@@ -94,4 +94,7 @@ uint64_t db_scan(struct db *db, uint32_t partition, uint64_t cursor, db_visit_fn
 /* A random item of `partition` (held), or NULL when it is empty. */
 struct item *db_random(struct db *db, struct thread *t, uint32_t partition);
 
+/* A random item of `partition` (held) with an expiry, or NULL when none is found. Not every one is as likely. */
+struct item *db_random_volatile(struct db *db, struct thread *t, uint32_t partition);
+
 #endif

@@ -39,7 +39,8 @@
 #define PAGE_HEADER 64
 #define BINS 4
 #define SLOT_NONE UINT16_MAX
-#define KEEP_PAGES 32 /* empty pages kept before they go back to the kernel */
+#define LOCKED_PAGES 128 /* pages looked at while a class is locked */
+#define KEEP_PAGES 32    /* empty pages kept before they go back to the kernel */
 
 enum page_where { PAGE_FULL, PAGE_BINNED, PAGE_DRAINING };
 
@@ -424,23 +425,28 @@ bool heap_draining(const void *p)
 /* Sets pages of one class to drain, emptiest first, while the free blocks of the rest can take what they hold. */
 static uint64_t class_choose(struct size_class *sc, unsigned class)
 {
-    uint64_t per_page = (PAGE_SIZE - PAGE_HEADER) / (class * 8), chosen = 0, spare;
+    uint64_t per_page = (PAGE_SIZE - PAGE_HEADER) / (class * 8), chosen = 0, before, spare = 0;
 
-    pthread_mutex_lock(&sc->lock);
-    spare = sc->pages * per_page - sc->blocks;
-    for (unsigned b = 0; b < BINS - 1; b++) {
-        struct page *pg = sc->bins[b], *next;
-        for (; pg && spare >= 2 * per_page; pg = next) {
-            next = pg->next;
-            list_take(&sc->bins[b], pg);
+    do {
+        struct page *pg = NULL;
+        before = chosen;
+        pthread_mutex_lock(&sc->lock);
+        if (chosen == 0)
+            spare = sc->pages * per_page - sc->blocks;
+        for (unsigned i = 0; i < LOCKED_PAGES; i++) {
+            for (unsigned b = 0; b < BINS - 1 && !(pg = sc->bins[b]); b++)
+                ;
+            if (!pg || spare < 2 * per_page)
+                break;
+            list_take(&sc->bins[pg->bin], pg);
             pg->where = PAGE_DRAINING;
             list_push(&sc->drain, pg);
             atomic_store_explicit(&pg->draining, true, memory_order_relaxed);
             spare -= per_page;
             chosen++;
         }
-    }
-    pthread_mutex_unlock(&sc->lock);
+        pthread_mutex_unlock(&sc->lock);
+    } while (chosen - before == LOCKED_PAGES);
     return chosen;
 }
 
@@ -450,8 +456,7 @@ uint64_t heap_choose_drain(struct heap_shared *hs)
 
     atomic_store_explicit(&hs->drains, true, memory_order_relaxed);
     for (unsigned i = 2; i < HEAP_CLASSES; i++)
-        if (hs->classes[i].pages > 1)
-            chosen += class_choose(&hs->classes[i], i);
+        chosen += class_choose(&hs->classes[i], i);
     if (chosen > 0)
         atomic_fetch_add_explicit(&hs->drain_epoch, 1, memory_order_relaxed);
     return chosen;
@@ -463,14 +468,17 @@ void heap_end_drain(struct heap_shared *hs)
         struct size_class *sc = &hs->classes[i];
         struct page *pg;
 
-        pthread_mutex_lock(&sc->lock);
-        while ((pg = sc->drain)) {
-            list_take(&sc->drain, pg);
-            atomic_store_explicit(&pg->draining, false, memory_order_relaxed);
-            pg->where = PAGE_FULL;
-            page_settle(sc, pg);
-        }
-        pthread_mutex_unlock(&sc->lock);
+        do {
+            pthread_mutex_lock(&sc->lock);
+            for (unsigned k = 0; k < LOCKED_PAGES && (pg = sc->drain); k++) {
+                list_take(&sc->drain, pg);
+                atomic_store_explicit(&pg->draining, false, memory_order_relaxed);
+                pg->where = PAGE_FULL;
+                page_settle(sc, pg);
+            }
+            pg = sc->drain;
+            pthread_mutex_unlock(&sc->lock);
+        } while (pg);
     }
     atomic_store_explicit(&hs->drains, false, memory_order_relaxed);
 }

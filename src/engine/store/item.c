@@ -1,11 +1,9 @@
 /* Items and blobs: see item.h for the layout. */
 #include "engine/store/item.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/store/access.h"
 #include "engine/store/heap.h"
@@ -13,24 +11,6 @@
 
 /* Blobs from this size on live in maps of their own: they arrive zeroed, and growing moves page tables, not bytes. */
 #define BLOB_MAP_MIN (1u << 20)
-
-#define REST_US 20 /* between two steps of giving pages back */
-
-/* Deferred blobs, linked through their first bytes: pushed by anybody, taken all at once by the one that reclaims. */
-static struct {
-    pthread_mutex_t lock;
-    struct blob *head;
-    void (*wake)(void *arg);
-    void *arg;
-} deferred = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-void blob_on_deferred(void (*wake)(void *arg), void *arg)
-{
-    pthread_mutex_lock(&deferred.lock);
-    deferred.wake = wake;
-    deferred.arg = arg;
-    pthread_mutex_unlock(&deferred.lock);
-}
 
 static size_t map_size(size_t cap)
 {
@@ -113,52 +93,8 @@ static void blob_free(struct blob *b)
 
 void blob_unref(struct blob *b)
 {
-    void (*wake)(void *arg);
-    void *arg;
-
-    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    if (b->cap < BLOB_DEFER_MIN) {
+    if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
         blob_free(b);
-        return;
-    }
-    pthread_mutex_lock(&deferred.lock);
-    memcpy(b->bytes, &deferred.head, sizeof deferred.head);
-    deferred.head = b;
-    wake = deferred.wake;
-    arg = deferred.arg;
-    pthread_mutex_unlock(&deferred.lock);
-    if (wake)
-        wake(arg);
-}
-
-/* Gives the pages back a MiB at a time, so that a core shared with a worker is not held for the whole of it. */
-static void blob_free_in_steps(struct blob *b)
-{
-    const size_t step = (size_t)1 << 20;
-    size_t size = map_size(b->cap);
-
-    while (size > step) {
-        size -= step;
-        mem_unmap((char *)b + size, step);
-        clock_sleep_us(REST_US);
-    }
-    mem_unmap(b, size);
-}
-
-bool blob_reclaim(void)
-{
-    struct blob *b;
-
-    pthread_mutex_lock(&deferred.lock);
-    b = deferred.head;
-    if (b)
-        memcpy(&deferred.head, b->bytes, sizeof deferred.head);
-    pthread_mutex_unlock(&deferred.lock);
-    if (!b)
-        return false;
-    blob_free_in_steps(b);
-    return true;
 }
 
 struct item *item_new_block(struct thread *t, size_t size)

@@ -128,7 +128,7 @@ static inline char *item_bytes(struct item *it)
     return (it->flags & ITEM_BLOB) ? item_blob(it)->bytes : item_value(it);
 }
 
-/* Frees the item and what it refers to; a very large value is left to blob_reclaim. */
+/* Frees the item and what it refers to. */
 void item_free(struct thread *t, struct item *it);
 
 /* A block of that size, uninitialised, from the slab or, above ITEM_BLOCK_MAX, from the general allocator. */
@@ -155,14 +155,5 @@ struct blob *blob_grow(struct blob *b, size_t cap);
 
 struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob *b);
-
-/* Values of at least this many bytes are not freed where their last reference goes, but by blob_reclaim. */
-#define BLOB_DEFER_MIN (1u << 20)
-
-/* Called, on any thread, when a value was left to blob_reclaim; must only wake somebody who calls it. */
-void blob_on_deferred(void (*wake)(void *arg), void *arg);
-
-/* Frees one deferred value; false when there was none. Runs where time does not matter. */
-bool blob_reclaim(void);
 
 #endif

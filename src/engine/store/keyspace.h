@@ -38,10 +38,10 @@ struct dropped {
 };
 
 struct keyspace {
-    struct partition *partitions; /* PARTITIONS */
-    _Atomic uint32_t *deadlines;  /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
+    struct partition *partitions;      /* PARTITIONS */
+    _Atomic uint32_t *deadlines;       /* PARTITIONS: lower bound over the databases, in units since epoch_ms */
     _Atomic uint32_t *deadline_groups; /* lower bounds over DEADLINE_GROUP partitions each */
-    int64_t epoch_ms;             /* wall clock at creation, minus a day for clocks that are set back */
+    int64_t epoch_ms;                  /* wall clock at creation, minus a day for clocks that are set back */
     struct hash_key hash_key;
     unsigned databases;
     struct db *db;

@@ -5,12 +5,13 @@
 
 #include "base/mem.h"
 
-const uint8_t table_sizes[TABLE_SIZES] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+const uint8_t table_sizes[TABLE_SIZES] = {1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64};
 
 /* Items at which a segment of each size is rebuilt: about four fifths of its home slots. */
-static const uint16_t fill_limit[TABLE_SIZES] = {8, 13, 19, 26, 38, 51, 77, 103, 154, 205, 307, 410};
+static const uint16_t fill_limit[TABLE_SIZES] = {8,   13,  19,  26,  38,  51,  77,  103,
+                                                 128, 154, 179, 205, 256, 307, 358, 410};
 #define SIZE_MAX_INDEX (TABLE_SIZES - 1)
-#define SIZE_AFTER_SPLIT (TABLE_SIZES - 2)
+#define SIZE_AFTER_SPLIT (TABLE_SIZES - 4) /* half of what fills the largest, and room */
 
 static struct bucket *buckets_new(unsigned n)
 {

@@ -26,7 +26,7 @@
 #define TABLE_SLOTS 8
 #define TABLE_POSITION_BITS 39
 #define TABLE_MAX_DEPTH 24
-#define TABLE_SIZES 12
+#define TABLE_SIZES 16
 #define DEADLINE_NONE UINT32_MAX
 
 struct bucket {

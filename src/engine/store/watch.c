@@ -4,10 +4,30 @@
 #include "base/mem.h"
 #include "engine/store/partition.h"
 
+struct watch_set *watch_set_new(void)
+{
+    struct watch_set *set = mem_zalloc(sizeof *set);
+
+    atomic_init(&set->refs, 1);
+    return set;
+}
+
+void watch_set_unref(struct watch_set *set)
+{
+    if (set && atomic_fetch_sub(&set->refs, 1) == 1)
+        mem_free(set);
+}
+
+static bool is_on(const struct watch *w, const struct db *db, const struct key *key)
+{
+    return w->db == db && w->key.hash == key->hash && view_equal(w->key.name, key->name);
+}
+
 static void watch_unref(struct watch *w)
 {
     if (atomic_fetch_sub(&w->refs, 1) != 1)
         return;
+    watch_set_unref(w->set);
     mem_free((char *)w->key.name.p);
     mem_free(w);
 }
@@ -27,15 +47,22 @@ void watch_drop_all(struct partition *p)
         drop(&p->watches);
 }
 
-struct watch *watch_new(struct partition *p, struct db *db, const struct key *key)
+struct watch *watch_new(struct watch_set *set, struct partition *p, struct db *db, const struct key *key)
 {
-    struct watch *w = mem_zalloc(sizeof *w);
+    struct watch *w;
 
-    for (struct watch **link = &p->watches; *link;) /* who watches and forgets all day must not lengthen the list */
-        if (atomic_load(&(*link)->forgotten))
+    for (struct watch **link = &p->watches; *link;) {
+        if (atomic_load(&(*link)->forgotten)) { /* who watches and forgets all day must not lengthen the list */
             drop(link);
-        else
-            link = &(*link)->next;
+            continue;
+        }
+        if ((*link)->set == set && is_on(*link, db, key))
+            return NULL;
+        link = &(*link)->next;
+    }
+    w = mem_zalloc(sizeof *w);
+    w->set = set;
+    atomic_fetch_add(&set->refs, 1);
     w->db = db;
     w->key.hash = key->hash;
     w->key.name = view_of(mem_strndup(key->name.p, key->name.n), key->name.n);
@@ -60,9 +87,8 @@ static void mark(struct partition *p, const struct db *db, const struct key *key
             drop(link);
             continue;
         }
-        if (w->db == db &&
-            (key ? w->key.hash == key->hash && view_equal(w->key.name, key->name) : present(w->db, &w->key)))
-            atomic_store(&w->changed, true);
+        if (key ? is_on(w, db, key) : w->db == db && present(w->db, &w->key))
+            atomic_store(&w->set->changed, true);
         link = &w->next;
     }
 }

@@ -14,16 +14,27 @@
 
 struct partition;
 
+/* What the watches of one transaction share. */
+struct watch_set {
+    atomic_bool changed; /* a watched key was */
+    atomic_uint refs;    /* transaction and watches */
+};
+
 struct watch {
     struct watch *next;
+    struct watch_set *set;
     struct db *db;
     struct key key; /* the name is the watch's own copy */
-    atomic_bool changed, forgotten;
+    atomic_bool forgotten;
     atomic_uint refs; /* list and transaction */
 };
 
-/* A watch on that key, in the partition's list (held); the caller owns one reference. */
-struct watch *watch_new(struct partition *p, struct db *db, const struct key *key);
+struct watch_set *watch_set_new(void);
+void watch_set_unref(struct watch_set *set);
+
+/* A watch on that key, in the partition's list (held); the caller owns one reference. NULL when the set has one
+ * already. */
+struct watch *watch_new(struct watch_set *set, struct partition *p, struct db *db, const struct key *key);
 
 /* The transaction's reference goes; any thread, no lock. */
 void watch_forget(struct watch *w);

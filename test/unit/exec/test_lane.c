@@ -122,7 +122,7 @@ static void *post_many(void *arg)
 
 static void runs_every_job(void **state)
 {
-    struct lane *l = lane_start(LANES, pointers, on_idle);
+    struct lane *l = lane_start(LANES, 0, pointers, on_idle);
     pthread_t posters[POSTERS];
 
     (void)state;
@@ -140,7 +140,7 @@ static void runs_every_job(void **state)
 /* One that takes long does not keep the other threads from the rest. */
 static void threads_work_at_once(void **state)
 {
-    struct lane *l = lane_start(LANES, pointers, on_idle);
+    struct lane *l = lane_start(LANES, 0, pointers, on_idle);
     pthread_barrier_t barrier;
 
     (void)state;
@@ -176,7 +176,7 @@ static void order_job(struct executor *ex, void *arg)
 
 static void keeps_the_order(void **state)
 {
-    struct lane *l = lane_start(1, pointers, on_idle);
+    struct lane *l = lane_start(1, 0, pointers, on_idle);
     struct order order = {0, true};
     struct numbered args[JOBS];
 
@@ -193,7 +193,7 @@ static void keeps_the_order(void **state)
 /* Each kick that comes after the last one was answered is answered. */
 static void answers_kicks(void **state)
 {
-    struct lane *l = lane_start(LANES, pointers, on_idle);
+    struct lane *l = lane_start(LANES, 0, pointers, on_idle);
 
     (void)state;
     for (int i = 1; i <= 100; i++) {
@@ -208,7 +208,7 @@ static void answers_kicks(void **state)
 /* Kicks that nobody had time for are one; jobs go first, and stopping does not forget the kick. */
 static void kicks_come_together(void **state)
 {
-    struct lane *l = lane_start(1, pointers, on_idle);
+    struct lane *l = lane_start(1, 0, pointers, on_idle);
 
     (void)state;
     lane_post(l, wait_job, NULL);
@@ -233,7 +233,7 @@ static void *stop_lane(void *arg)
 /* A job holds locks of somebody's keys: stopping runs all that are queued, and returns after the last. */
 static void stops_behind_the_queue(void **state)
 {
-    struct lane *l = lane_start(LANES, pointers, on_idle);
+    struct lane *l = lane_start(LANES, 0, pointers, on_idle);
     pthread_t stopper;
 
     (void)state;
@@ -268,7 +268,7 @@ static void chain_job(struct executor *ex, void *arg)
 /* Also while it stops. */
 static void jobs_may_post_jobs(void **state)
 {
-    struct lane *l = lane_start(LANES, pointers, on_idle);
+    struct lane *l = lane_start(LANES, 0, pointers, on_idle);
     struct chain chain = {l, JOBS};
 
     (void)state;
@@ -283,7 +283,7 @@ static void stops_idle(void **state)
 {
     (void)state;
     for (unsigned n = 1; n <= LANES; n++)
-        lane_stop(lane_start(n, pointers, on_idle));
+        lane_stop(lane_start(n, 0, pointers, on_idle));
     lane_stop(NULL);
     assert_int_equal(jobs_run(), 0);
 }

@@ -350,18 +350,21 @@ static void test_taken_partition(void **state)
 static void test_marks_watches(void **state)
 {
     struct fixture *f = *state;
+    struct watch_set *sets[2] = {watch_set_new(), watch_set_new()};
     struct watch *w[2];
 
     for (unsigned id = 0; id < 2; id++) {
         struct partition *p = &f->support->keyspace->partitions[key_partition(&f->keys[id])];
         set(f, 0, id, clock_wall_ms() + (id == 0 ? -1000 : AWAY_MS));
-        w[id] = watch_new(p, f->support->db, &f->keys[id]);
+        w[id] = watch_new(sets[id], p, f->support->db, &f->keys[id]);
     }
     sweep(f, ENDLESS_US);
-    assert_true(atomic_load(&w[0]->changed));
-    assert_false(atomic_load(&w[1]->changed));
-    watch_forget(w[0]);
-    watch_forget(w[1]);
+    assert_true(atomic_load(&sets[0]->changed));
+    assert_false(atomic_load(&sets[1]->changed));
+    for (unsigned id = 0; id < 2; id++) {
+        watch_forget(w[id]);
+        watch_set_unref(sets[id]);
+    }
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

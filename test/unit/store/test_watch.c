@@ -6,6 +6,16 @@
 
 #include "engine/store/watch.h"
 
+/* A watch of a transaction of its own. */
+static struct watch *watch_on(struct partition *p, struct db *db, const struct key *key)
+{
+    struct watch_set *set = watch_set_new();
+    struct watch *w = watch_new(set, p, db, key);
+
+    watch_set_unref(set);
+    return w;
+}
+
 struct fixture {
     struct support *support;
     struct partition *partition;
@@ -41,17 +51,16 @@ static void test_marks_that_key_alone(void **state)
     struct fixture f = begin(state);
     struct key a = support_key(f.support, "a"), b = support_key(f.support, "b"), like_a = {b.name, a.hash};
     struct db *db = f.support->db, *other = keyspace_db(f.support->keyspace, 1);
-    struct watch *w[] = {watch_new(f.partition, db, &a), watch_new(f.partition, db, &b),
-                         watch_new(f.partition, other, &a), watch_new(f.partition, db, &like_a),
-                         watch_new(f.partition, db, &a)};
+    struct watch *w[] = {watch_on(f.partition, db, &a), watch_on(f.partition, db, &b), watch_on(f.partition, other, &a),
+                         watch_on(f.partition, db, &like_a), watch_on(f.partition, db, &a)};
     const bool expected[] = {true, false, false, false, true};
 
     watch_changed(f.partition, db, &a);
     for (unsigned i = 0; i < 5; i++)
-        assert_int_equal(atomic_load(&w[i]->changed), expected[i]);
+        assert_int_equal(atomic_load(&w[i]->set->changed), expected[i]);
     watch_changed(f.partition, other, &a);
-    assert_true(atomic_load(&w[2]->changed));
-    assert_false(atomic_load(&w[1]->changed));
+    assert_true(atomic_load(&w[2]->set->changed));
+    assert_false(atomic_load(&w[1]->set->changed));
     for (unsigned i = 0; i < 5; i++)
         watch_forget(w[i]);
     end(&f);
@@ -62,14 +71,14 @@ static void test_name_is_a_copy(void **state)
     struct fixture f = begin(state);
     char name[] = "name";
     struct key key = support_key(f.support, name);
-    struct watch *w = watch_new(f.partition, f.support->db, &key);
+    struct watch *w = watch_on(f.partition, f.support->db, &key);
 
     name[0] = 'g';
     watch_changed(f.partition, f.support->db, &key);
-    assert_false(atomic_load(&w->changed));
+    assert_false(atomic_load(&w->set->changed));
     name[0] = 'n';
     watch_changed(f.partition, f.support->db, &key);
-    assert_true(atomic_load(&w->changed));
+    assert_true(atomic_load(&w->set->changed));
     watch_forget(w);
     end(&f);
 }
@@ -85,13 +94,13 @@ static void test_changed_all(void **state)
     struct fixture f = begin(state);
     struct key a = support_key(f.support, "a"), b = support_key(f.support, "b");
     struct db *db = f.support->db;
-    struct watch *w[] = {watch_new(f.partition, db, &a), watch_new(f.partition, db, &b),
-                         watch_new(f.partition, keyspace_db(f.support->keyspace, 1), &b)};
+    struct watch *w[] = {watch_on(f.partition, db, &a), watch_on(f.partition, db, &b),
+                         watch_on(f.partition, keyspace_db(f.support->keyspace, 1), &b)};
 
     watch_changed_all(f.partition, db, is_b);
-    assert_false(atomic_load(&w[0]->changed));
-    assert_true(atomic_load(&w[1]->changed));
-    assert_false(atomic_load(&w[2]->changed));
+    assert_false(atomic_load(&w[0]->set->changed));
+    assert_true(atomic_load(&w[1]->set->changed));
+    assert_false(atomic_load(&w[2]->set->changed));
     for (unsigned i = 0; i < 3; i++)
         watch_forget(w[i]);
     watch_changed_all(f.partition, db, is_b);
@@ -104,13 +113,13 @@ static void test_either_reference_goes_first(void **state)
 {
     struct fixture f = begin(state);
     struct key key = support_key(f.support, "a");
-    struct watch *w = watch_new(f.partition, f.support->db, &key);
+    struct watch *w = watch_on(f.partition, f.support->db, &key);
 
     watch_drop_all(f.partition);
-    assert_false(atomic_load(&w->changed));
+    assert_false(atomic_load(&w->set->changed));
     watch_forget(w);
     assert_true(mem_used() == f.used);
-    w = watch_new(f.partition, f.support->db, &key);
+    w = watch_on(f.partition, f.support->db, &key);
     watch_forget(w);
     assert_int_equal(length(f.partition), 1);
     end(&f);
@@ -120,17 +129,17 @@ static void test_forgotten_are_dropped_by_the_next(void **state)
 {
     struct fixture f = begin(state);
     struct key a = support_key(f.support, "a"), b = support_key(f.support, "b");
-    struct watch *kept = watch_new(f.partition, f.support->db, &a);
+    struct watch *kept = watch_on(f.partition, f.support->db, &a);
 
     for (unsigned i = 0; i < 1000; i++) {
-        struct watch *w = watch_new(f.partition, f.support->db, &a);
+        struct watch *w = watch_on(f.partition, f.support->db, &a);
         assert_true(length(f.partition) <= 2);
         watch_forget(w);
     }
     watch_changed(f.partition, f.support->db, &b);
     assert_int_equal(length(f.partition), 1);
     assert_ptr_equal(f.partition->watches, kept);
-    assert_false(atomic_load(&kept->changed));
+    assert_false(atomic_load(&kept->set->changed));
     watch_forget(kept);
     watch_changed(f.partition, f.support->db, &b);
     assert_int_equal(length(f.partition), 0);
@@ -162,11 +171,11 @@ static void test_model(void **state)
             for (unsigned j = 0; j < HELD; j++)
                 changed[j] = changed[j] || (w[j] && watched[j] == k);
         } else if (!w[i]) {
-            w[i] = watch_new(f.partition, db, &key);
+            w[i] = watch_on(f.partition, db, &key);
             watched[i] = k;
             changed[i] = false;
         } else {
-            assert_int_equal(atomic_load(&w[i]->changed), changed[i]);
+            assert_int_equal(atomic_load(&w[i]->set->changed), changed[i]);
             watch_forget(w[i]);
             w[i] = NULL;
             continue;
@@ -192,13 +201,13 @@ static void *watch_and_forget(void *arg)
         struct watch *w;
         while (!partition_try_briefly(f->partition))
             ;
-        w = watch_new(f->partition, f->support->db, &key);
+        w = watch_on(f->partition, f->support->db, &key);
         partition_release(f->partition);
         while (!partition_try_briefly(f->partition))
             ;
         watch_changed(f->partition, f->support->db, &key);
         partition_release(f->partition);
-        unmarked += !atomic_load(&w->changed);
+        unmarked += !atomic_load(&w->set->changed);
         watch_forget(w);
     }
     return unmarked ? f : NULL;
