@@ -376,6 +376,8 @@ bool conn_go_on(struct worker *w)
 {
     unsigned n = w->later_count, i = 0;
 
+    if (n == 0)
+        return false;
     for (; i < n && (i == 0 || w->ex.since <= w->turn_end); i++) {
         struct handle h = w->later[i];
         struct conn *c = w->conns[h.worker >> 8];
