@@ -94,7 +94,7 @@ static void on_kill(void *arg, struct card *card)
     struct program *p = arg;
 
     if (!(atomic_load(&card->flags) & CARD_ADMIN))
-        post(p, card->worker, (struct message){MESSAGE_KILL, -1, card->id});
+        post(p, card->worker & 0xff, (struct message){MESSAGE_KILL, (int)(card->worker >> 8), card->id});
 }
 
 static void on_deferred(void *arg)
@@ -168,6 +168,43 @@ static int reallow(void *arg, struct config *c, char *err, size_t err_size)
     return 0;
 }
 
+static int note_password(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)err;
+    (void)err_size;
+    listeners_note_password(&p->listeners, c);
+    return 0;
+}
+
+/* Raises the limit on open files to what maxclients needs, as far as the kernel lets it; how many clients it is for. */
+static int64_t allowed_clients(const struct config *c)
+{
+    struct rlimit lim;
+    rlim_t want = (rlim_t)c->maxclients + RESERVED_FDS;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
+        return c->maxclients;
+    lim.rlim_cur = lim.rlim_max < want ? lim.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &lim);
+    return lim.rlim_cur >= want              ? (int64_t)c->maxclients
+           : lim.rlim_cur > RESERVED_FDS + 1 ? (int64_t)lim.rlim_cur - RESERVED_FDS
+                                             : 1;
+}
+
+static int check_clients(void *arg, struct config *c, char *err, size_t err_size)
+{
+    int64_t allowed = allowed_clients(c);
+
+    (void)arg;
+    if (allowed >= c->maxclients)
+        return 0;
+    snprintf(err, err_size, "The operating system is not able to handle the specified number of clients, try with %d",
+             (int)allowed);
+    return -1;
+}
+
 static int change_dir(void *arg, struct config *c, char *err, size_t err_size)
 {
     (void)arg;
@@ -232,20 +269,14 @@ static struct thread *thread_new(struct program *p)
 }
 
 /* maxclients within what the kernel allows. */
-static void raise_files(struct config *c)
+static void limit_clients(struct config *c)
 {
-    struct rlimit lim;
-    rlim_t want = (rlim_t)c->maxclients + RESERVED_FDS;
+    int64_t allowed = allowed_clients(c);
 
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
+    if (allowed >= c->maxclients)
         return;
-    lim.rlim_cur = lim.rlim_max < want ? lim.rlim_max : want;
-    setrlimit(RLIMIT_NOFILE, &lim);
-    if (lim.rlim_cur < want) {
-        c->maxclients = (int64_t)lim.rlim_cur - RESERVED_FDS;
-        log_warning("maxclients reduced to %lld: the limit on open files is %llu", (long long)c->maxclients,
-                    (unsigned long long)lim.rlim_cur);
-    }
+    c->maxclients = allowed;
+    log_warning("maxclients reduced to %lld by the limit on open files", (long long)allowed);
 }
 
 static void hex_id(char out[41])
@@ -306,6 +337,8 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "bind", rebind, p);
     config_on_change(c, "port", rebind, p);
     config_on_change(c, "allow-from", reallow, p);
+    config_on_change(c, "requirepass", note_password, p);
+    config_on_change(c, "maxclients", check_clients, p);
     config_on_change(c, "dir", change_dir, p);
     config_on_change(c, "maxmemory", call_in, p);
     config_on_change(c, "maxmemory-policy", reconfigure, p);
@@ -330,6 +363,7 @@ static void usage(FILE *to)
           "  --threads N            worker threads; 0 takes the processors that the process may use\n"
           "  --allow-from CIDR ...  who may connect; nothing means everybody\n"
           "  --admin-socket PATH    a unix socket that no limit or password applies to\n"
+          "  --login-timeout N      seconds that a connection has to log in when it must; 0 for ever\n"
           "docs/configuration.md has every directive.\n",
           to);
 }
@@ -490,6 +524,7 @@ static int start(struct program *p, struct config *c)
     clock_calibrate();
     reconfigure(NULL, c, err, sizeof err);
     listeners_init(&p->listeners);
+    listeners_note_password(&p->listeners, c);
     if (listeners_allow(&p->listeners, c, err, sizeof err) != 0 ||
         listeners_open(&p->listeners, c, err, sizeof err) != 0)
         return fail(err);
@@ -527,7 +562,7 @@ static int settle(struct program *p, struct config *c)
     if (c->syslog_enabled)
         log_set_syslog(c->syslog_ident, (int)c->syslog_facility);
     allocator_start();
-    raise_files(c);
+    limit_clients(c);
     log_notice("Larder %s, PID: %d", SERVER_VERSION, (int)getpid());
     config_log_ignored(c);
     return 0;

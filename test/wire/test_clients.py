@@ -86,6 +86,37 @@ def test_pause_all_holds_everybody_and_ends_by_itself(start):
         assert other.reply() == ("+", b"PONG")
 
 
+def test_many_held_go_on_when_the_pause_ends(start):
+    server = start([("threads", 3)])
+    with server.connect() as boss:
+        for words in ((200,), (200, "WRITE"), (200, "ALL")):
+            crowd = [server.connect() for _ in range(100)]
+            boss.do("CLIENT", "PAUSE", *words)
+            for one in crowd:
+                one.command("INCR", "n")
+            for one in crowd:
+                assert one.reply()[0] == ":"
+                one.close()
+        assert boss.do("GET", "n") == b"300"
+
+
+def test_killing_many_at_once(start):
+    server = start([("threads", 2)])
+    with server.connect() as boss:
+        crowd = [server.connect() for _ in range(500)]
+        for one in crowd:
+            one.do("PING")
+        for one in crowd[::2]:
+            one.close()
+        crowd = crowd[1::2] + [server.connect() for _ in range(100)]
+        for one in crowd:
+            one.do("PING")
+        boss.do("CLIENT", "KILL", "TYPE", "normal")
+        for one in crowd:
+            assert one.until_close() == b""
+        assert boss.do("PING") == b"PONG"
+
+
 def test_a_client_that_leaves_while_paused(start):
     server = start()
     with server.connect() as boss:

@@ -73,6 +73,50 @@ def test_there_is_a_deadline_for_login(start):
         assert user.do("PING") == b"PONG"
 
 
+def test_the_deadline_for_login_holds_while_tries_are_slowed_down(start):
+    server = start([("requirepass", "secret"), ("login-timeout", 1)])
+    begin = time.monotonic()
+    with server.connect() as guesser:
+        guesser.send(encode(["AUTH", "wrong"]) * 100)
+        guesser.until_close()
+    assert time.monotonic() - begin < 5
+
+
+def test_the_deadline_for_login_holds_while_paused(start):
+    server = start([("requirepass", "secret"), ("login-timeout", 1)])
+    with server.connect() as boss, server.connect() as held:
+        boss.do("AUTH", "secret")
+        boss.do("CLIENT", "PAUSE", 100000, "ALL")
+        held.command("AUTH", "secret")
+        assert held.until_close() == b""
+        assert boss.do("CLIENT", "UNPAUSE") == b"OK"
+
+
+def test_a_login_slowed_down_goes_on_while_writes_are_paused(start):
+    server = start([("requirepass", "secret")])
+    with server.connect() as boss, server.connect() as other:
+        boss.do("AUTH", "secret")
+        boss.do("CLIENT", "PAUSE", 100000, "WRITE")
+        other.error("AUTH", "wrong")
+        assert other.do("AUTH", "secret") == b"OK"
+        assert boss.do("CLIENT", "UNPAUSE") == b"OK"
+
+
+def test_a_crowd_that_does_not_log_in_keeps_nobody_out(start):
+    """Whoever comes when there are 1024 such connections takes the place of the oldest."""
+    server = start([("requirepass", "secret"), ("threads", 1)])
+    with server.connect() as boss:
+        boss.do("AUTH", "secret")
+        crowd = [server.connect() for _ in range(1024)]
+        assert crowd[-1].error("PING").startswith("NOAUTH")
+        with server.connect() as newcomer:
+            assert newcomer.do("AUTH", "secret") == b"OK"
+        assert crowd[0].until_close() == b""
+        assert crowd[1].error("PING").startswith("NOAUTH")
+        assert int(boss.info("clients")["connected_clients"]) <= 1026
+        assert boss.do("PING") == b"PONG"
+
+
 def test_requirepass_set_while_running(start):
     server = start()
     with server.connect() as boss:
@@ -114,6 +158,15 @@ def test_output_buffer_limit(start):
         greedy.sock.sendall(encode(["GET", "big"]) * 200)
         await_value(lambda: int(other.info("clients")["connected_clients"]), lambda count: count == 1)
         assert len(greedy.until_close()) < 200 * MEGABYTE
+
+
+def test_soft_output_limit_without_further_commands(start):
+    server = start([("client-output-buffer-limit", "normal 0 1mb 1")])
+    with server.connect() as greedy, server.connect() as other:
+        other.do("SET", "big", "x" * 20 * MEGABYTE)
+        greedy.command("GET", "big")
+        await_value(lambda: int(other.info("clients")["connected_clients"]), lambda count: count == 1)
+        assert len(greedy.until_close()) < 20 * MEGABYTE
 
 
 def test_multi_queue_is_bounded_by_the_query_limit(start):

@@ -3,14 +3,17 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
 
 from support import server as servers
+from support.crowd import turns
 from support.resp import Client, Closed, encode
 
 DEBIAN_CONFIG = pathlib.Path("/etc/redis/redis.conf")
@@ -228,6 +231,107 @@ def test_addresses_changed_while_running(start):
         assert [reachable(server, f"127.0.0.{at}") for at in (1, 2, 3)] == [True, False, False]
 
 
+def test_ports_changed_beside_connects(start):
+    """Descriptors of listeners that go are used again by connections at once; each must be answered all the same."""
+    server = start([("threads", 4)])
+    ports = [servers.free_port() for _ in range(4)]
+    stop = threading.Event()
+    failures = []
+
+    def knock():
+        try:
+            while not stop.is_set():
+                kept = [Client(server.socket, timeout=5) for _ in range(4)]
+                for one in kept:
+                    assert one.do("PING") == b"PONG"
+                    one.close()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the test has to see it
+            failures.append(repr(failure))
+
+    crowd = [threading.Thread(target=knock) for _ in range(4)]
+    with server.connect(unix=True) as boss:
+        for one in crowd:
+            one.start()
+        try:
+            for at in range(turns(1000)):
+                if at % 2:  # some taken away, some kept, the same one given up and wanted again
+                    boss.call("CONFIG", "SET", "bind", " ".join(f"127.0.0.{1 + (at + k) % 5}" for k in range(3)))
+                else:
+                    boss.call("CONFIG", "SET", "port", ports[at // 2 % 4])
+                if failures:
+                    break
+        finally:
+            stop.set()
+            for one in crowd:
+                one.join()
+        assert not failures, failures
+        assert boss.do("CONFIG", "SET", "port", server.port, "bind", "127.0.0.1") == b"OK"
+    with server.connect() as one:
+        assert one.do("PING") == b"PONG"
+
+
+def test_addresses_given_up_are_free_at_once(start):
+    server = start()
+    with server.connect(unix=True) as boss:
+        for _ in range(turns(200)):
+            assert boss.do("CONFIG", "SET", "bind", "127.0.0.2") == b"OK"
+            assert not reachable(server, "127.0.0.1")
+            assert boss.do("CONFIG", "SET", "bind", "127.0.0.1") == b"OK"
+            assert reachable(server, "127.0.0.1")
+
+
+def open_files(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+
+def test_listeners_given_up_are_closed(start):
+    server = start([("threads", 3), ("bind", "127.0.0.1")])
+    with server.connect(unix=True) as boss:
+        boss.do("PING")
+        before = open_files(server)
+        for _ in range(20):
+            boss.do("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2 127.0.0.3")
+            boss.do("CONFIG", "SET", "bind", "127.0.0.1")
+        await_true(lambda: open_files(server) == before, "listeners left open")
+
+
+def test_out_of_files(start):
+    """New connections wait, without a busy loop, until a file is free."""
+    server = start([("threads", 2)])
+    with server.connect() as boss:
+        boss.do("PING")
+        limit = open_files(server) + 3
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, 1000))
+        crowd = [server.connect() for _ in range(6)]
+        assert server.output.wait_for("Error accepting a client connection", 20)
+        before = cpu_seconds(server.pid)
+        time.sleep(0.5)
+        assert cpu_seconds(server.pid) - before < 0.2
+        assert server.output.text().count("Error accepting") == 1
+        for one in crowd:  # in the order in which they came: each that goes lets another one in
+            assert one.do("PING") == b"PONG"
+            one.close()
+        assert boss.do("PING") == b"PONG"
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_maxclients_within_the_limit_on_files(start):
+    server = start([("maxclients", 50)])
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (200, 400))
+    with server.connect() as one:
+        assert one.do("CONFIG", "SET", "maxclients", 300) == b"OK"
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0] == 364
+        assert one.error("CONFIG", "SET", "maxclients", 5000) == (
+            "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to "
+            "handle the specified number of clients, try with 336")
+        assert one.do("CONFIG", "GET", "maxclients") == [b"maxclients", b"300"]
+        assert one.do("CONFIG", "SET", "maxclients", 336) == b"OK"
+
+
 def test_allow_from_refuses_others(start):
     server = start([("allow-from", "127.0.0.2/32", "127.0.1.0/24"), ("protected-mode", "no")])
     assert refuses(server, "127.0.0.1") and refuses(server, "127.0.0.3") and refuses(server, "127.0.2.1")
@@ -253,6 +357,32 @@ def test_allow_from_cuts_live_connections_when_it_changes(start):
         assert answers(server, "127.0.0.4")
         for bad in ("127.0.0.1/33", "abc", "127.0.0/8", "127.0.0.1/-1"):
             assert boss.error("CONFIG", "SET", "allow-from", bad).startswith("ERR CONFIG SET failed")
+
+
+def test_access_changed_beside_connects(start):
+    server = start([("threads", 4), ("protected-mode", "no")])
+    stop = threading.Event()
+
+    def knock():
+        while not stop.is_set():
+            try:
+                with Client(server.address, timeout=20) as one:
+                    one.call("PING")
+            except (Closed, OSError) as failure:
+                assert not isinstance(failure, TimeoutError)
+
+    crowd = [threading.Thread(target=knock) for _ in range(3)]
+    with server.connect(unix=True) as boss:
+        for one in crowd:
+            one.start()
+        for at in range(turns(300)):
+            boss.do("CONFIG", "SET", "requirepass", ["", "secret"][at % 2], "allow-from", ["", "127.0.0.2"][at // 2 % 2])
+        stop.set()
+        for one in crowd:
+            one.join()
+        assert boss.do("CONFIG", "SET", "requirepass", "", "allow-from", "") == b"OK"
+    with server.connect() as one:
+        assert one.do("PING") == b"PONG"
 
 
 # The admin socket

@@ -23,7 +23,7 @@
 #define IOV_BATCH 64
 #define LOGIN_INPUT 16384
 #define LOGIN_OUTPUT 4096
-#define BACK_OFF_MS 50 /* after a failed login, doubled with each one more, BACK_OFF_STEPS times at most */
+#define BACK_OFF_MS 50 /* doubled by each failed login in a row, BACK_OFF_STEPS times at most */
 #define BACK_OFF_STEPS 6
 
 static struct server *server_of(struct worker *w)
@@ -117,12 +117,13 @@ void conn_bury(struct worker *w)
 static void show_buffers(struct conn *c)
 {
     struct card *card = c->client.session.card;
+    const struct transaction *t = c->client.session.transaction;
+    size_t bytes = c->in.cap + c->out.buf.cap + c->out.shared_bytes + sizeof *c + (t ? t->bytes : 0);
 
     atomic_store_explicit(&card->query_len, buf_live(&c->in), memory_order_relaxed);
     atomic_store_explicit(&card->query_free, c->in.cap - c->in.len, memory_order_relaxed);
     atomic_store_explicit(&card->out_mem, resp_pending(&c->out), memory_order_relaxed);
-    atomic_store_explicit(&card->total_mem, c->in.cap + c->out.buf.cap + c->out.shared_bytes + sizeof *c,
-                          memory_order_relaxed);
+    atomic_store_explicit(&card->total_mem, bytes, memory_order_relaxed);
 }
 
 /* Sends what waits. False when the connection was closed. */
@@ -272,7 +273,7 @@ static bool let_on(struct worker *w, struct conn *c)
         forget_stranger(w, c);
         return true;
     }
-    if (failures == c->failures_seen)
+    if (failures == c->failures_seen && failures < UINT8_MAX)
         return true;
     c->failures_seen = (uint8_t)failures;
     c->held_until_ms =
@@ -298,6 +299,7 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
     while (i < n && !c->flushing) {
         size_t mark = c->out.buf.len;
         unsigned shares = c->out.share_count;
+        uint64_t began = w->ex.since;
         *status = exec_run(&w->ex, &c->client, &requests[i]);
         if (*status == EXEC_AGAIN)
             continue;
@@ -321,8 +323,8 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
             *status = EXEC_HELD;
             break;
         }
-        if (w->ex.since > w->turn_end)
-            break;
+        if (__builtin_expect(w->ex.since > began + w->slow_ticks, 0) && w->ex.since > w->turn_end)
+            break; /* the rest is parsed again, which only pays behind slow ones */
     }
     gate_leave(&sh->gate, thread);
     return i > 0 ? ends[i - 1] : 0;

@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 enum message_kind {
-    MESSAGE_RESUME,  /* id: run the parked connection's command again */
-    MESSAGE_DONE,    /* id: its slow-lane job is over */
-    MESSAGE_ADOPT,   /* fd: take this new connection; id: the listener's index */
-    MESSAGE_KILL,    /* id: close it */
+    MESSAGE_RESUME,  /* fd: slot, id: run the parked connection's command again */
+    MESSAGE_DONE,    /* fd: slot, id: its slow-lane job is over */
+    MESSAGE_ADOPT,   /* fd: take this new connection */
+    MESSAGE_KILL,    /* fd: slot, id: close it */
     MESSAGE_HELD,    /* run again what the gate or CLIENT PAUSE held back */
     MESSAGE_LISTEN,  /* the set of listeners changed */
     MESSAGE_RECHECK, /* allow-from changed */
@@ -24,10 +24,17 @@ struct message {
     uint64_t id;
 };
 
-struct inbox {
-    pthread_mutex_t lock;
+struct inbox_array {
     struct message *messages;
     size_t count, cap;
+};
+
+struct inbox {
+    pthread_mutex_t lock;
+    struct inbox_array posted;
+    struct inbox_array taken; /* the reader's own, until it takes again */
+    uint64_t takes;
+    bool announced; /* a write to the eventfd since the last take is complete */
     int eventfd;
 };
 
@@ -36,7 +43,7 @@ void inbox_free(struct inbox *in);
 
 void inbox_post(struct inbox *in, struct message m);
 
-/* Takes all messages; the caller frees *out with mem_free. */
-size_t inbox_take(struct inbox *in, struct message **out);
+/* Takes all messages: *out is valid until the next call. One reader. */
+size_t inbox_take(struct inbox *in, const struct message **out);
 
 #endif

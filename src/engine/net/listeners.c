@@ -89,54 +89,69 @@ static int open_tcp(const char *word, int port, int backlog)
     return fd;
 }
 
-/* The listener of the old set that has this address already, taken out of it; -1 for none. */
-static int reuse(struct listeners *old, const char *word, int port)
+static struct listener *listener_new(int fd, bool is_unix)
+{
+    struct listener *l = mem_zalloc(sizeof *l);
+
+    l->fd = fd;
+    l->is_unix = is_unix;
+    return l;
+}
+
+static void listener_free(struct listener *l)
+{
+    close(l->fd);
+    mem_free(l);
+}
+
+static bool contains(struct listener *const *set, unsigned count, const struct listener *l)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (set[i] == l)
+            return true;
+    return false;
+}
+
+/* The listener of the old set that has this address already and is not in the new one; NULL for none. */
+static struct listener *reuse(const struct listeners *old, struct listener *const *set, unsigned count,
+                              const char *word, int port)
 {
     struct sockaddr_storage want, have;
     socklen_t want_len, have_len;
 
     if (!parse_address(word, port, &want, &want_len))
-        return -1;
+        return NULL;
     for (unsigned i = 0; i < old->count; i++) {
-        int fd = old->fds[i];
+        struct listener *l = old->set[i];
         have_len = sizeof have;
         memset(&have, 0, sizeof have);
-        if (fd < 0 || old->is_unix[i] || getsockname(fd, (struct sockaddr *)&have, &have_len) != 0)
+        if (l->is_unix || contains(set, count, l) || getsockname(l->fd, (struct sockaddr *)&have, &have_len) != 0)
             continue;
-        if (have_len == want_len && memcmp(&have, &want, want_len) == 0) {
-            old->fds[i] = -1;
-            return fd;
-        }
+        if (have_len == want_len && memcmp(&have, &want, want_len) == 0)
+            return l;
     }
-    return -1;
+    return NULL;
 }
 
-static bool add(struct listeners *ls, int fd, bool is_unix)
+/* Adds what bind and port say to the new set; the last place is left for the unix socket. */
+static int open_addresses(const struct listeners *old, struct listener **set, unsigned *count, const struct config *c,
+                          char *err, size_t err_size)
 {
-    if (ls->count == LISTENERS_MAX)
-        return false;
-    ls->fds[ls->count] = fd;
-    ls->is_unix[ls->count++] = is_unix;
-    return true;
-}
-
-static int open_all(struct listeners *now, struct listeners *old, const struct config *c, char *err, size_t err_size)
-{
-    int port = (int)c->port, backlog = (int)c->tcp_backlog, fd;
+    int port = (int)c->port, backlog = (int)c->tcp_backlog, rc = 0;
     char *words = mem_strndup(c->bind, strlen(c->bind)), *rest = words, *word;
-    int rc = 0;
 
     while (rc == 0 && port > 0 && (word = strtok_r(rest, " ", &rest))) {
         bool optional = *word == '-';
+        struct listener *l;
+        int fd = -1;
         word += optional;
-        fd = reuse(old, word, port);
-        if (fd < 0)
-            fd = open_tcp(word, port, backlog);
-        if (fd >= 0 && !add(now, fd, false)) {
-            close(fd);
-            fd = -1;
-        }
-        if (fd < 0 && !(optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))) {
+        errno = ENOBUFS;
+        l = *count < LISTENERS_MAX - 1 ? reuse(old, set, *count, word, port) : NULL;
+        if (!l && *count < LISTENERS_MAX - 1 && (fd = open_tcp(word, port, backlog)) >= 0)
+            l = listener_new(fd, false);
+        if (l) {
+            set[(*count)++] = l;
+        } else if (!(optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT))) {
             snprintf(err, err_size, "Could not create server TCP listening socket %s:%d: bind: %s", word, port,
                      strerror(errno));
             rc = -1;
@@ -146,52 +161,97 @@ static int open_all(struct listeners *now, struct listeners *old, const struct c
     return rc;
 }
 
+/* The unix socket is opened once. */
+static int open_unix(const struct listeners *old, struct listener **set, unsigned *count, const struct config *c,
+                     char *err, size_t err_size)
+{
+    int fd;
+
+    for (unsigned i = 0; i < old->count; i++)
+        if (old->set[i]->is_unix) {
+            set[(*count)++] = old->set[i];
+            return 0;
+        }
+    if (!c->unixsocket[0])
+        return 0;
+    fd = listener_unix(c->unixsocket, (int)c->unixsocketperm, (int)c->tcp_backlog, err, err_size);
+    if (fd < 0)
+        return -1;
+    set[(*count)++] = listener_new(fd, true);
+    return 0;
+}
+
+/* Takes it out of service. Refusing from now on, and leaving the address to others, must not wait for the workers. */
+static void retire(struct listener *l)
+{
+    l->retired = true;
+    if (l->watchers == 0)
+        listener_free(l);
+    else
+        shutdown(l->fd, SHUT_RDWR);
+}
+
 int listeners_open(struct listeners *ls, const struct config *c, char *err, size_t err_size)
 {
-    struct listeners now = {0}, old;
-    int rc, fd;
+    struct listener *set[LISTENERS_MAX];
+    unsigned count = 0;
+    int rc;
 
     pthread_mutex_lock(&ls->lock);
-    old = *ls;
-    rc = open_all(&now, &old, c, err, err_size);
-    for (unsigned i = 0; rc == 0 && i < old.count; i++)
-        if (old.is_unix[i]) {
-            add(&now, old.fds[i], true);
-            old.fds[i] = -1;
-        }
-    if (rc == 0 && c->unixsocket[0] && !(now.count && now.is_unix[now.count - 1])) {
-        fd = listener_unix(c->unixsocket, (int)c->unixsocketperm, (int)c->tcp_backlog, err, err_size);
-        rc = fd >= 0 && add(&now, fd, true) ? 0 : -1;
-    }
-    for (unsigned i = 0; i < LISTENERS_MAX; i++) { /* on failure the new ones go, but not those that were open before */
-        bool shared = false;
-        if (rc == 0) {
-            if (i < old.count && old.fds[i] >= 0)
-                close(old.fds[i]);
-            continue;
-        }
-        for (unsigned k = 0; i < now.count && k < ls->count; k++)
-            shared |= ls->fds[k] == now.fds[i];
-        if (i < now.count && !shared)
-            close(now.fds[i]);
-    }
+    rc = open_addresses(ls, set, &count, c, err, err_size);
+    if (rc == 0)
+        rc = open_unix(ls, set, &count, c, err, err_size);
     if (rc == 0) {
-        memcpy(ls->fds, now.fds, sizeof ls->fds);
-        memcpy(ls->is_unix, now.is_unix, sizeof ls->is_unix);
-        ls->count = now.count;
+        for (unsigned i = 0; i < ls->count; i++)
+            if (!contains(set, count, ls->set[i]))
+                retire(ls->set[i]);
+        memcpy(ls->set, set, count * sizeof *set);
+        ls->count = count;
+    } else {
+        for (unsigned i = 0; i < count; i++)
+            if (!contains(ls->set, ls->count, set[i]))
+                listener_free(set[i]);
     }
     pthread_mutex_unlock(&ls->lock);
     return rc;
 }
 
+unsigned listeners_watch(struct listeners *ls, struct listener *out[LISTENERS_MAX])
+{
+    unsigned n;
+
+    pthread_mutex_lock(&ls->lock);
+    n = ls->count;
+    for (unsigned i = 0; i < n; i++) {
+        out[i] = ls->set[i];
+        out[i]->watchers++;
+    }
+    pthread_mutex_unlock(&ls->lock);
+    return n;
+}
+
+void listeners_unwatch(struct listeners *ls, struct listener *const *watched, unsigned n)
+{
+    pthread_mutex_lock(&ls->lock);
+    for (unsigned i = 0; i < n; i++)
+        if (--watched[i]->watchers == 0 && watched[i]->retired)
+            listener_free(watched[i]);
+    pthread_mutex_unlock(&ls->lock);
+}
+
 void listeners_close(struct listeners *ls, const struct config *c)
 {
     for (unsigned i = 0; i < ls->count; i++)
-        close(ls->fds[i]);
+        listener_free(ls->set[i]);
     if (c->unixsocket[0])
         unlink(c->unixsocket);
     ls->count = 0;
     mem_free(ls->allowed);
+}
+
+void listeners_note_password(struct listeners *ls, const struct config *c)
+{
+    atomic_store_explicit(&ls->password_set, c->requirepass[0] != '\0', memory_order_relaxed);
 }
 
 int listeners_allow(struct listeners *ls, const struct config *c, char *err, size_t err_size)
@@ -219,6 +279,7 @@ int listeners_allow(struct listeners *ls, const struct config *c, char *err, siz
     mem_free(ls->allowed);
     ls->allowed = blocks;
     ls->allowed_count = n;
+    atomic_store_explicit(&ls->allow_set, n > 0, memory_order_relaxed);
     pthread_mutex_unlock(&ls->lock);
     return 0;
 }

@@ -1,11 +1,6 @@
 /* The worker's loop: events, messages, timers; what a turn takes is measured. See worker.h. */
 #include "engine/net/worker.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -24,41 +19,29 @@
 #include "engine/store/keyspace.h"
 
 #define EVENTS_MAX 128
-#define ACCEPTS_MAX 64
 #define TICK_MS 100
+#define CHECK_TICKS 10 /* every connection is checked once in so many */
 #define STEP_US 100
+#define SLOW_US 30  /* of a command, after which the turn's end is looked at */
 #define TURN_US 400 /* after which connections wait for the next turn */
 #define RECLAIM_BLOCKS 256
-#define STRANGERS_MAX 1024 /* connections that have not logged in, when they must */
 
 static struct server *server_of(struct worker *w)
 {
     return w->ex.shared->server;
 }
 
-static void watch_fd(struct worker *w, int fd, void *tag, uint32_t events)
+void worker_watch(struct worker *w, int fd, void *tag, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = tag};
 
     epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* Tags of epoll that are no connections: odd numbers. */
-static void *tag_of(int fd)
+/* Odd, as no connection's address is. */
+void *worker_tag(int fd)
 {
     return (void *)(uintptr_t)((unsigned)fd * 2 + 1);
-}
-
-static void listen_again(struct worker *w)
-{
-    for (unsigned i = 0; i < w->watched_count; i++)
-        epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->watched[i], NULL);
-    pthread_mutex_lock(&w->listeners->lock);
-    w->watched_count = w->listeners->count;
-    memcpy(w->watched, w->listeners->fds, sizeof w->watched);
-    pthread_mutex_unlock(&w->listeners->lock);
-    for (unsigned i = 0; i < w->watched_count; i++)
-        watch_fd(w, w->watched[i], tag_of(w->watched[i]), EPOLLIN | EPOLLEXCLUSIVE);
 }
 
 void worker_init(struct worker *w, struct exec_shared *shared, struct thread *thread, unsigned index,
@@ -70,8 +53,8 @@ void worker_init(struct worker *w, struct exec_shared *shared, struct thread *th
     w->listeners = listeners;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     inbox_init(&w->inbox);
-    watch_fd(w, w->inbox.eventfd, tag_of(w->inbox.eventfd), EPOLLIN);
-    listen_again(w);
+    worker_watch(w, w->inbox.eventfd, worker_tag(w->inbox.eventfd), EPOLLIN);
+    accept_listen(w);
 }
 
 void worker_free(struct worker *w)
@@ -86,156 +69,9 @@ void worker_free(struct worker *w)
     inbox_free(&w->inbox);
     buf_free(&w->spare);
     arena_free(&w->ex.arena);
+    mem_free(w->strangers.list);
     mem_free(w->conns);
     mem_free(w->later);
-}
-
-/* "127.0.0.1:6379", "[::1]:6379", or "path:0" for a unix socket. */
-static void describe(const struct sockaddr_storage *sa, const char *path, char *out, size_t size)
-{
-    char ip[INET6_ADDRSTRLEN];
-
-    if (sa->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
-        snprintf(out, size, "%s:%u", inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip), ntohs(v4->sin_port));
-    } else if (sa->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
-        snprintf(out, size, "[%s]:%u", inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip), ntohs(v6->sin6_port));
-    } else {
-        snprintf(out, size, "%s:0", path);
-    }
-}
-
-static bool is_local(const struct sockaddr_storage *sa)
-{
-    if (sa->ss_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)sa)->sin_addr.s_addr) >> 24) == 127;
-    if (sa->ss_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
-    return true;
-}
-
-static void set_options(struct worker *w, int fd, const struct sockaddr_storage *peer)
-{
-    int on = 1, keepalive = (int)server_of(w)->config->tcp_keepalive, interval = keepalive / 3, probes = 3;
-
-    fcntl(fd, F_SETFL, O_NONBLOCK);
-    if (peer->ss_family == AF_UNIX)
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (keepalive <= 0)
-        return;
-    interval = interval > 0 ? interval : 1;
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive, sizeof keepalive);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-}
-
-static uint32_t free_slot(struct worker *w)
-{
-    if (w->conn_used == w->conn_cap) {
-        uint32_t cap = w->conn_cap ? 2 * w->conn_cap : 64;
-        w->conns = mem_realloc(w->conns, cap * sizeof *w->conns);
-        memset(w->conns + w->conn_cap, 0, (cap - w->conn_cap) * sizeof *w->conns);
-        w->conn_cap = cap;
-        return w->conn_used;
-    }
-    for (uint32_t i = 0;; i++)
-        if (!w->conns[i])
-            return i;
-}
-
-/* Takes a new connection over. */
-static void adopt(struct worker *w, int fd)
-{
-    struct server *s = server_of(w);
-    struct sockaddr_storage peer = {0}, local = {0};
-    socklen_t peer_len = sizeof peer, local_len = sizeof local;
-    char addr[128], laddr[128];
-    struct conn *c = mem_zalloc(sizeof *c);
-
-    getpeername(fd, (struct sockaddr *)&peer, &peer_len);
-    getsockname(fd, (struct sockaddr *)&local, &local_len);
-    if (peer_len == 0)
-        peer.ss_family = AF_UNIX;
-    set_options(w, fd, &local);
-    describe(&peer, s->config->unixsocket, addr, sizeof addr);
-    describe(&local, s->config->unixsocket, laddr, sizeof laddr);
-    conn_init(c, s, fd);
-    c->slot = free_slot(w);
-    c->accepted_ms = clock_mono_us() / 1000;
-    c->events = EPOLLIN;
-    c->client.session.local = is_local(&local) && is_local(&peer);
-    c->client.session.authenticated = s->config->requirepass[0] == '\0';
-    c->stranger = !c->client.session.authenticated;
-    if (c->stranger)
-        atomic_fetch_add(&s->strangers, 1);
-    c->client.session.card =
-        clients_add(s->clients, fd, w->index, addr, laddr, local.ss_family == AF_UNIX ? CARD_UNIX : 0);
-    c->client.handle = (struct handle){w->index | c->slot << 8, c->client.session.card->id};
-    w->conns[c->slot] = c;
-    w->conn_used++;
-    tally_add(&w->ex.thread->connections, 1);
-    watch_fd(w, fd, c, EPOLLIN);
-}
-
-static void refuse(struct worker *w, int fd, const char *text, size_t n)
-{
-    if (n && write(fd, text, n) < 0)
-        n = 0; /* it will see the close */
-    tally_add(&w->ex.thread->refused, 1);
-    close(fd);
-}
-
-/* Is that peer, and one more connection, welcome? Closes the socket when not. */
-static bool admitted(struct worker *w, int fd, const struct sockaddr_storage *peer)
-{
-    struct server *s = server_of(w);
-    static const char full[] = "-ERR max number of clients reached\r\n";
-    static const char is_protected[] =
-        "-DENIED Larder is running in protected mode because no password is set and a client outside this host "
-        "connected. Set requirepass, or allow-from, or switch protected-mode off.\r\n";
-
-    if (!listeners_allowed(w->listeners, peer)) {
-        refuse(w, fd, NULL, 0);
-        return false;
-    }
-    if (s->config->protected_mode && s->config->requirepass[0] == '\0' && s->config->allow_from[0] == '\0' &&
-        !is_local(peer)) {
-        refuse(w, fd, is_protected, sizeof is_protected - 1);
-        return false;
-    }
-    if (clients_count(s->clients) >= (uint64_t)s->config->maxclients ||
-        (s->config->requirepass[0] != '\0' && atomic_load(&s->strangers) >= STRANGERS_MAX)) {
-        refuse(w, fd, full, sizeof full - 1);
-        return false;
-    }
-    return true;
-}
-
-static void accept_some(struct worker *w, int listener)
-{
-    for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
-        struct sockaddr_storage peer = {0};
-        socklen_t len = sizeof peer;
-        struct worker *least = w;
-        int fd = accept4(listener, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
-            return;
-        if (peer.ss_family != AF_INET && peer.ss_family != AF_INET6)
-            peer.ss_family = AF_UNIX;
-        if (!admitted(w, fd, &peer))
-            continue;
-        for (unsigned k = 0; k < w->peer_count; k++)
-            if (atomic_load(&w->peers[k]->load) < atomic_load(&least->load))
-                least = w->peers[k];
-        atomic_fetch_add(&least->load, 1);
-        if (least == w)
-            adopt(w, fd);
-        else
-            inbox_post(&least->inbox, (struct message){MESSAGE_ADOPT, fd, 0});
-    }
 }
 
 /* Calls fn for every connection; fn may close it. */
@@ -255,45 +91,73 @@ static void recheck(struct worker *w, struct conn *c)
         conn_close(w, c);
 }
 
-static void retry_held(struct worker *w, struct conn *c)
+/* Lets all go on that are held, beginning now: those that this turn has no time for in the next ones. */
+static void retry_held(struct worker *w)
 {
-    if (c->state == CONN_HELD && c->held_until_ms <= clock_mono_us() / 1000)
-        conn_resume(w, c);
+    w->retry_left = w->conn_cap;
 }
 
-/* Idle and not logged in for too long. */
-static void check_idle(struct worker *w, struct conn *c)
+/* Resumes held connections while there is time, one slot at least. */
+static void retry_some(struct worker *w)
+{
+    for (; w->retry_left > 0 && w->held > 0; w->retry_left--) {
+        struct conn *c = w->conns[w->retry_next];
+        w->retry_next = (w->retry_next + 1) & (w->conn_cap - 1);
+        if (!c || c->state != CONN_HELD || c->held_until_ms > w->mono_ms)
+            continue;
+        conn_resume(w, c);
+        if (clock_ticks() > w->turn_end) {
+            w->retry_left--;
+            return;
+        }
+    }
+    w->retry_left = 0;
+}
+
+/* Idle, not logged in, or with too much to be sent, for too long. */
+static void check_limits(struct worker *w, struct conn *c)
 {
     const struct config *cfg = server_of(w)->config;
-    int64_t timeout = 1000 * cfg->timeout, login = 1000 * cfg->login_timeout, now = clock_mono_us() / 1000;
-    int64_t idle = w->now_ms - atomic_load_explicit(&c->client.session.card->last_active_ms, memory_order_relaxed);
+    int64_t timeout = 1000 * cfg->timeout, login = 1000 * cfg->login_timeout, idle;
 
-    if (c->state != CONN_READY)
+    if (c->state == CONN_LANE) /* the session is not ours to look at */
         return;
-    if ((timeout > 0 && idle > timeout) ||
-        (login > 0 && !c->client.session.authenticated && now - c->accepted_ms > login))
+    idle = w->now_ms - atomic_load_explicit(&c->client.session.card->last_active_ms, memory_order_relaxed);
+    if (timeout > 0 && idle > timeout && c->state == CONN_READY)
         conn_close(w, c);
+    else if (login > 0 && !c->client.session.authenticated &&
+             (c->stranger ? w->mono_ms - c->accepted_ms : idle) > login) /* after RESET, from the last activity */
+        conn_close(w, c);
+    else
+        conn_check(w, c);
 }
 
-static struct conn *conn_of(struct worker *w, uint64_t id)
+/* Checks a part of the connections, so that each has its turn about once a second and no turn takes long. */
+static void check_some(struct worker *w)
 {
-    for (uint32_t i = 0; i < w->conn_cap; i++)
-        if (w->conns[i] && w->conns[i]->client.handle.id == id)
-            return w->conns[i];
-    return NULL;
+    for (uint32_t n = (w->conn_cap + CHECK_TICKS - 1) / CHECK_TICKS; n > 0; n--) {
+        struct conn *c = w->conns[w->check_next];
+        w->check_next = (w->check_next + 1) & (w->conn_cap - 1);
+        if (c)
+            check_limits(w, c);
+    }
+}
+
+struct conn *worker_conn(struct worker *w, uint32_t slot, uint64_t id)
+{
+    struct conn *c = slot < w->conn_cap ? w->conns[slot] : NULL;
+
+    return c && c->client.handle.id == id ? c : NULL;
 }
 
 static void handle_message(struct worker *w, const struct message *m)
 {
     struct conn *c = NULL;
 
-    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE) {
-        uint32_t slot = (uint32_t)m->fd;
-        c = slot < w->conn_cap ? w->conns[slot] : NULL;
-        if (!c || c->client.handle.id != m->id)
+    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE || m->kind == MESSAGE_KILL) {
+        c = worker_conn(w, (uint32_t)m->fd, m->id);
+        if (!c)
             return;
-    } else if (m->kind == MESSAGE_KILL) {
-        c = conn_of(w, m->id);
     }
     switch (m->kind) {
     case MESSAGE_RESUME:
@@ -304,18 +168,18 @@ static void handle_message(struct worker *w, const struct message *m)
         conn_lane_done(w, c);
         break;
     case MESSAGE_ADOPT:
-        adopt(w, m->fd);
+        accept_adopt(w, m->fd);
         break;
     case MESSAGE_KILL:
-        if (c && !c->client.session.close_after_reply)
+        /* one that closes by itself sends its reply first */
+        if (c->state == CONN_LANE || !c->client.session.close_after_reply)
             conn_close(w, c);
         break;
     case MESSAGE_HELD:
-        if (w->held > 0)
-            each_conn(w, retry_held);
+        retry_held(w);
         break;
     case MESSAGE_LISTEN:
-        listen_again(w);
+        accept_listen(w);
         break;
     case MESSAGE_RECHECK:
         each_conn(w, recheck);
@@ -326,14 +190,18 @@ static void handle_message(struct worker *w, const struct message *m)
     }
 }
 
+/* Handles messages while there is time, one at least; those taken before come first. */
 static void handle_inbox(struct worker *w)
 {
-    struct message *messages;
-    size_t n = inbox_take(&w->inbox, &messages);
-
-    for (size_t i = 0; i < n; i++)
-        handle_message(w, &messages[i]);
-    mem_free(messages);
+    if (w->message_next == w->message_count) {
+        w->message_next = 0;
+        w->message_count = inbox_take(&w->inbox, &w->messages);
+    }
+    while (w->message_next < w->message_count) {
+        handle_message(w, &w->messages[w->message_next++]);
+        if (clock_ticks() > w->turn_end)
+            return;
+    }
 }
 
 /* The partitions whose upkeep is this worker's: [*from, *to). */
@@ -383,9 +251,21 @@ static int64_t defrag(struct worker *w)
     return wait;
 }
 
+/* Is CLIENT PAUSE in force? Ends it when its time has come: the mark costs every command. */
+static bool is_paused(struct worker *w, int64_t *until)
+{
+    _Atomic int64_t *pause = &server_of(w)->pause_until_ms;
+
+    *until = atomic_load_explicit(pause, memory_order_relaxed);
+    if (*until != 0 && *until <= w->now_ms)
+        return !(atomic_compare_exchange_strong(pause, until, 0) || *until == 0);
+    return *until != 0;
+}
+
 static void tick(struct worker *w)
 {
     struct server *s = server_of(w);
+    unsigned waiting;
 
     w->tick_due_ms = w->now_ms + TICK_MS;
     if (w->index == 0) {
@@ -395,23 +275,30 @@ static void tick(struct worker *w)
             lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]);
     }
     heap_drain_check(w->ex.thread->heap);
-    if (w->held > 0)
-        each_conn(w, retry_held);
-    if (w->now_ms / 1000 != (w->now_ms - TICK_MS) / 1000)
-        each_conn(w, check_idle);
+    accept_retry(w);
+    waiting = accept_tick(w);
+    if (w->held > waiting && !w->paused)
+        retry_held(w);
+    check_some(w);
 }
 
 /* Timers and steps; returns how long the loop may sleep, in ms. */
 static int housekeeping(struct worker *w)
 {
     bool more = keyspace_reclaim(server_of(w)->keyspace, w->ex.thread, RECLAIM_BLOCKS);
-    int64_t due, defrag_ms = defrag(w);
+    bool was_paused = w->paused;
+    int64_t due, pause_end, defrag_ms = defrag(w);
 
+    w->paused = is_paused(w, &pause_end);
+    if (was_paused && !w->paused)
+        retry_held(w);
     if (w->now_ms >= w->expire_due_ms || w->expire_due_ms > w->now_ms + TICK_MS)
         expire(w);
     if (w->now_ms >= w->tick_due_ms || w->tick_due_ms > w->now_ms + TICK_MS)
         tick(w);
     due = w->expire_due_ms < w->tick_due_ms ? w->expire_due_ms : w->tick_due_ms;
+    if (w->paused && pause_end < due)
+        due = pause_end;
     due = due - w->now_ms < defrag_ms ? due - w->now_ms : defrag_ms;
     return more || due <= 0 ? 0 : (int)due;
 }
@@ -459,8 +346,9 @@ void *worker_run(void *arg)
     uint64_t turn_ticks = clock_us_ticks(TURN_US);
     char name[16];
     int sleep_ms = 0;
-    bool more;
+    bool left = false;
 
+    w->slow_ticks = clock_us_ticks(SLOW_US);
     snprintf(name, sizeof name, "worker-%u", w->index);
     pthread_setname_np(pthread_self(), name);
     while (!w->stopping) {
@@ -468,19 +356,27 @@ void *worker_run(void *arg)
         int64_t start = clock_mono_us();
 
         w->now_ms = clock_wall_ms();
+        w->mono_ms = start / 1000;
         w->ex.since = clock_ticks();
         w->turn_end = w->ex.since + turn_ticks;
         for (int i = 0; i < n && w->ex.since <= w->turn_end; i++) /* what is left is reported again */
             handle_event(w, &events[i]);
-        more = conn_go_on(w);
+        if (left)
+            handle_inbox(w);
+        conn_go_on(w);
         sleep_ms = housekeeping(w);
-        if (more)
+        retry_some(w);
+        left = w->message_next < w->message_count;
+        if (left || w->later_count > 0 || w->retry_left > 0)
             sleep_ms = 0;
+        if (w->closed) /* a file is free again */
+            accept_retry(w);
         conn_bury(w);
         note_pause(w, clock_mono_us() - start);
     }
     for (uint32_t i = 0; i < w->conn_cap; i++)
         if (w->conns[i] && w->conns[i]->state != CONN_LANE)
             conn_close(w, w->conns[i]);
+    accept_end(w);
     return NULL;
 }

@@ -92,7 +92,7 @@ static size_t shard_search(const struct shard *s, uint64_t id)
     return low;
 }
 
-struct card *clients_add(struct clients *cs, int fd, unsigned worker, const char *addr, const char *laddr,
+struct card *clients_add(struct clients *cs, int fd, uint32_t worker, const char *addr, const char *laddr,
                          uint32_t flags)
 {
     struct card *card = mem_zalloc(sizeof *card);

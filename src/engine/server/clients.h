@@ -29,7 +29,7 @@ enum card_flag {                            /* letters of CLIENT LIST's flags */
 struct card {
     uint64_t id;
     int fd;
-    unsigned worker;                        /* thread index of the owner */
+    uint32_t worker;                        /* as in struct handle: the owner and its slot there */
     char addr[128], laddr[128];             /* "ip:port" or "path:0", set at accept */
     int64_t created_ms;                     /* wall clock */
     pthread_mutex_t lock;                   /* name, lib_name, lib_ver, user */
@@ -53,7 +53,7 @@ struct clients *clients_new(clients_kill_fn *kill, void *arg);
 void clients_free(struct clients *cs);
 
 /* A new card with the next id, registered; last_active and created set from the clock. clients_remove frees it. */
-struct card *clients_add(struct clients *cs, int fd, unsigned worker, const char *addr, const char *laddr,
+struct card *clients_add(struct clients *cs, int fd, uint32_t worker, const char *addr, const char *laddr,
                          uint32_t flags);
 void clients_remove(struct clients *cs, struct card *card);
 
