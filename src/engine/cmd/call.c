@@ -154,7 +154,7 @@ bool call_hold(struct call *c, uint32_t partition)
                 c->busy = partition;
                 return false;
             }
-            clock_sleep_us(WAIT_US); /* its holder waits for nobody, see exec/lane.h */
+            clock_sleep_us(WAIT_US); /* its holder waits for nobody, or for others in order: exec/executor.c */
         }
     c->walking = partition;
     return true;

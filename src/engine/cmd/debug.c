@@ -52,6 +52,8 @@ static void debug_sleep(struct call *c)
     while ((left = end - clock_mono_us()) > 0 && !atomic_load_explicit(&c->server->stopping, memory_order_relaxed)) {
         struct timespec step = {0, (left < SLEEP_STEP_US ? left : SLEEP_STEP_US) * 1000};
         nanosleep(&step, NULL);
+        if (c->in_lane && !c->exclusive && !c->in_exec)
+            c->server->ops->let_in(c->server->ops_arg, c->thread);
     }
     reply_ok(c->reply);
 }

@@ -27,7 +27,7 @@ struct session {
     bool close_after_reply; /* QUIT, CLIENT KILL of oneself, protocol errors */
     uint8_t reply_mode;     /* enum session_reply_mode */
     uint8_t auth_failures;
-    struct transaction *transaction; /* MULTI and WATCH (exec/transaction.h); NULL when neither was used */
+    struct transaction *transaction; /* MULTI and WATCH (cmd/transaction.h); NULL when neither was used */
 };
 
 #endif

@@ -99,15 +99,18 @@ static __attribute__((noinline)) void hash_keys(struct executor *ex, struct exec
     const struct hash_key *hk = keyspace_hash_key(ex->shared->server->keyspace);
     int few[KEYS_MAX_STACK], *index = few, max = KEYS_MAX_STACK, n;
 
-    r->keys_later = r->argc > ARGS_MAX && !ex->is_lane;
-    if (r->keys_later)
+    r->flaws &= (uint8_t)~REQUEST_KEYS_LATER;
+    if (r->argc > ARGS_MAX && !ex->is_lane) {
+        r->flaws |= REQUEST_KEYS_LATER;
         return;
+    }
     if (r->argc > KEYS_MAX_STACK) {
         max = r->argc;
         index = arena_alloc(&ex->arena, (size_t)max * sizeof *index);
     }
     n = command_keys(r->command, r->argv, r->argc, index, NULL, max);
-    r->bad_keys = n < 0;
+    if (n < 0)
+        r->flaws |= REQUEST_BAD_KEYS;
     if (n <= 0)
         return;
     r->keys = arena_alloc(&ex->arena, (size_t)n * sizeof *r->keys);
@@ -125,7 +128,7 @@ void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_
     out->argc = argc;
     out->keys = NULL;
     out->key_count = 0;
-    out->bad_arity = out->bad_keys = out->keys_later = false;
+    out->flaws = 0;
     if (cmd && cmd->sub_count > 0 && argc > 1) {
         out->container = cmd;
         cmd = command_find_sub(cmd, argv[1]);
@@ -133,8 +136,9 @@ void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_
     out->command = cmd;
     if (!cmd)
         return;
-    out->bad_arity = !command_arity_ok(cmd, argc) || !cmd->run;
-    if (out->bad_arity || cmd->scope != SCOPE_KEYS)
+    if (__builtin_expect(!command_arity_ok(cmd, argc) || !cmd->run, 0))
+        out->flaws = REQUEST_BAD_ARITY;
+    if (out->flaws || cmd->scope != SCOPE_KEYS)
         return;
     if (cmd->first_key != 1 || cmd->last_key != 1) {
         hash_keys(ex, out);
@@ -177,7 +181,6 @@ static void count_failure(struct executor *ex, const struct command *cmd)
     command_tally_note(tally_of(ex, cmd), now - ex->since);
     ex->since = now;
     tally_add(&tally_of(ex, cmd)->failed, 1);
-    tally_add(&ex->thread->commands, 1);
 }
 
 /* Runs one handler with its partitions held, and counts it. */
@@ -194,7 +197,6 @@ static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
     now = clock_ticks();
     command_tally_note(t, now - ex->since);
     ex->since = now;
-    tally_add(&ex->thread->commands, 1);
     if (__builtin_expect(c->reply->errors != errors, 0))
         tally_add(&t->failed, 1);
     tally_add(&ex->thread->changes, (int64_t)c->changes);
@@ -270,7 +272,7 @@ static bool check_refused(struct executor *ex, struct exec_client *client, const
         reply_unknown(client, r);
         return refused(client, ex, r);
     }
-    if (r->bad_arity) {
+    if (r->flaws & REQUEST_BAD_ARITY) {
         if (cmd->run == cmd_exec) { /* a refused EXEC ends its transaction */
             transaction_reset(&client->session);
             reply_error(client->reply, ERROR_EXECABORT_ARITY, cmd->name);
@@ -283,7 +285,7 @@ static bool check_refused(struct executor *ex, struct exec_client *client, const
         reply_error(client->reply, ERROR_NOAUTH);
         return refused(client, ex, r);
     }
-    if (r->bad_keys) {
+    if (r->flaws & REQUEST_BAD_KEYS) {
         reply_error(client->reply, ERROR_SYNTAX);
         return refused(client, ex, r);
     }
@@ -418,7 +420,7 @@ static bool members_need_gate(const struct transaction *t, const struct exec_req
 static bool members_lock_set(const struct transaction *t, const struct exec_request *members, struct lock_set *locks)
 {
     for (size_t i = 0; i < t->count; i++) {
-        if (members[i].keys_later)
+        if (members[i].flaws & REQUEST_KEYS_LATER)
             return false;
         for (unsigned k = 0; k < members[i].key_count; k++)
             if (!lock_add(locks, key_partition(&members[i].keys[k])))
@@ -529,7 +531,6 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
         return to_lane(ex, client, r, JOB_WAITING, NULL);
     if (!lock_all(ks, &locks, &taken))
         return busy(ex, client, r, taken);
-    tally_add(&ex->thread->commands, 1);
     at = exec_begin_members(ex, client, &c, members);
     if (at < count) {
         to_lane(ex, client, r, JOB_HOLDING, &locks);
@@ -570,7 +571,7 @@ static enum exec_status run_keys(struct executor *ex, struct exec_client *client
     struct call c;
     uint32_t taken;
 
-    if (r->keys_later)
+    if (r->flaws & REQUEST_KEYS_LATER)
         return to_lane(ex, client, r, JOB_WAITING, NULL);
     for (unsigned i = 0; i < r->key_count; i++)
         if (!lock_add(&locks, key_partition(&r->keys[i])))
@@ -615,8 +616,8 @@ static inline bool is_plain(struct executor *ex, const struct exec_client *clien
 {
     struct server *server = ex->shared->server;
 
-    return r->command && !r->bad_arity && !r->bad_keys && client->session.authenticated &&
-           !client->session.transaction && atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed) == 0 &&
+    return r->command && r->flaws == 0 && client->session.authenticated && !client->session.transaction &&
+           atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed) == 0 &&
            (!(r->command->flags & COMMAND_DENYOOM) ||
             atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0);
 }
@@ -738,7 +739,6 @@ static void exec_here(struct executor *ex, struct exec_client *client, const str
 
     c.in_lane = true;
     c.exclusive = exclusive;
-    tally_add(&ex->thread->commands, 1);
     exec_begin_members(ex, client, &c, members);
     command_tally_note(tally_of(ex, r->command), clock_ticks() - began);
 }
@@ -782,6 +782,8 @@ static void run_wide(struct executor *ex, struct exec_client *client, struct exe
     client->held = is_paused(ex->shared->server, client, r->command);
     if (!client->held) {
         wide_lock(ks, set);
+        gate_job_begin(&ex->shared->gate); /* from here on like a job that came with its partitions */
+        leave(ex);
         if (members) {
             exec_here(ex, client, r, members, false);
         } else {
@@ -790,8 +792,10 @@ static void run_wide(struct executor *ex, struct exec_client *client, struct exe
             run_handler(ex, &c);
         }
         wide_unlock(ks, set);
+        gate_job_end(&ex->shared->gate);
+    } else {
+        leave(ex);
     }
-    leave(ex);
 }
 
 /* Evicts until there is room; false when there is none. */
@@ -814,7 +818,7 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     struct call c;
 
     exec_begin(ex);
-    if (r->keys_later)
+    if (r->flaws & REQUEST_KEYS_LATER)
         hash_keys(ex, r);
     if (check_refused(ex, client, r))
         return;
@@ -834,15 +838,11 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     } else if (r->command->scope != SCOPE_CONNECTION || members) {
         run_wide(ex, client, r, members);
     } else { /* outside the gate */
-        const struct config *config = ex->shared->server->config;
-        bool sleeps = r->container && strcmp(r->container->name, "debug") == 0;
-        if (!sleeps)
-            config_read_lock(config);
+        config_read_lock(ex->shared->server->config);
         c = make_call(ex, client, r);
         c.in_lane = true;
         run_handler(ex, &c);
-        if (!sleeps)
-            config_read_unlock(config);
+        config_read_unlock(ex->shared->server->config);
     }
 }
 

@@ -22,7 +22,7 @@ struct server;
 struct thread;
 
 /*
- * The slow lane has two queues with threads of their own, so that who waits never keeps away what it waits for: jobs
+ * The slow lane has queues with threads of their own, so that who waits never keeps away what it waits for: jobs
  * that came with their partitions wait for nobody; jobs that walk, or take partitions themselves, wait for those; and
  * who closes the gate waits for both.
  */
@@ -66,6 +66,12 @@ enum exec_status {
     EXEC_LANE,   /* call exec_submit; the connection is left alone until lane_done */
 };
 
+enum request_flaw {
+    REQUEST_BAD_ARITY = 1,
+    REQUEST_BAD_KEYS = 2,   /* its arguments do not say which its keys are */
+    REQUEST_KEYS_LATER = 4, /* too many keys for a worker to hash: the slow lane does */
+};
+
 /* A command before it runs. It is not copied: `keys` may refer to `only_key`. */
 struct exec_request {
     const struct command *command; /* NULL: unknown, or without its subcommand */
@@ -74,8 +80,7 @@ struct exec_request {
     struct key *keys;
     int argc;
     unsigned key_count;
-    bool bad_arity, bad_keys;
-    bool keys_later;     /* too many keys for a worker to hash: the slow lane does */
+    uint8_t flaws;       /* enum request_flaw */
     struct key only_key; /* of a command with one key; several are in the arena */
 };
 

@@ -1,6 +1,6 @@
 /*
  * The gate: serves commands that need everything. Every thread that executes commands enters by marking a cache line
- * of its own, once per batch, and leaves it; the closer, always a slow-lane thread, waits until all are out. What meets
+ * of its own, once per batch, and leaves it; the closer, a thread that may wait, waits until all are out. What meets
  * a closed gate is parked, not its loop.
  *
  * Entering is a sequentially consistent exchange followed by a load of `closed`; closing is a sequentially consistent

@@ -374,7 +374,7 @@ void config_log_ignored(const struct config *c)
     for (size_t i = 0; i < config_row_count(); i++) {
         const struct config_row *row = &config_rows()[i];
 
-        if (!c->private->given[i] || row->field != ROW_NO_FIELD)
+        if (!c->private->given[i] || row->field != ROW_NO_FIELD || (row->flags & ROW_BY_NAME))
             continue;
         if ((row->flags & ROW_LOUD) && !is_initial(c, row)) {
             warn(row->name);

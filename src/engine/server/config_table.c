@@ -210,7 +210,7 @@ static const struct config_row rows[] = {
     MEMORY("proto-max-bulk-len", NULL, 0, F(proto_max_bulk_len), MB, 512 * MB),
 
     /* Keyspace and memory */
-    INT("databases", NULL, FIXED, F(databases), 1, INT_MAX, 16),
+    INT("databases", NULL, FIXED, F(databases), 1, 65536, 16),
     MEMORY("maxmemory", NULL, 0, F(maxmemory), 0, 0),
     ENUM("maxmemory-policy", NULL, 0, F(maxmemory_policy), policies, POLICY_NOEVICTION),
     INT("maxmemory-samples", NULL, 0, F(maxmemory_samples), 1, INT_MAX, 5),
@@ -252,8 +252,8 @@ static const struct config_row rows[] = {
     INT("slowlog-log-slower-than", "commandlog-execution-slower-than", 0, NONE, -1, INT64_MAX, 10000),
     INT("slowlog-max-len", "commandlog-slow-execution-max-len", 0, NONE, 0, INT64_MAX, 128),
     INT("latency-monitor-threshold", NULL, 0, NONE, 0, INT64_MAX, 0),
-    BOOL("latency-tracking", NULL, 0, NONE, 1),
-    WORDS("latency-tracking-info-percentiles", NULL, 0, NONE, "50 99 99.9", config_rule_percentiles),
+    BOOL("latency-tracking", NULL, ROW_BY_NAME, NONE, 1),
+    WORDS("latency-tracking-info-percentiles", NULL, ROW_BY_NAME, NONE, "50 99 99.9", config_rule_percentiles),
 
     /* Snapshots and the append-only file */
     TEXT("save", NULL, ROW_SAVE, 0, NONE, "3600 1 300 100 60 10000", config_rule_save),

@@ -56,10 +56,11 @@ struct server {
     char *executable, *config_file;
     int64_t start_wall_ms, start_mono_us;
     unsigned port;
-    _Atomic bool active_expire;     /* DEBUG SET-ACTIVE-EXPIRE */
-    _Atomic int64_t pause_until_ms; /* CLIENT PAUSE: wall clock, 0 for none; changed under the gate */
-    _Atomic bool pause_all;         /* pauses reads too */
-    int64_t memory_startup;         /* server_stats_memory before the first client */
+    _Atomic bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic int64_t
+        pause_until_ms;     /* CLIENT PAUSE: wall clock, 0 for none; set under the gate, cleared when it has passed */
+    _Atomic bool pause_all; /* pauses reads too */
+    int64_t memory_startup; /* server_stats_memory before the first client */
     _Atomic int64_t memory_peak;
     _Atomic int64_t errors_reset_ms;
     _Atomic bool stopping;

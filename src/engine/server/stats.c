@@ -98,6 +98,8 @@ static void add_all(struct server *s, struct server_sums *out)
 #define X(name) out->name += tally_read(&s->threads[i]->name);
         SERVER_TALLIES(X)
 #undef X
+        for (unsigned id = 0; s->command_tallies[i] && id < s->baseline->command_count; id++)
+            out->commands += tally_read(&s->command_tallies[i][id].calls);
     }
 }
 
@@ -157,6 +159,7 @@ void server_stats_sums(struct server *s, struct server_sums *out)
 #define X(name) out->name -= b->sums.name;
     SERVER_TALLIES(X)
 #undef X
+    out->commands -= b->sums.commands;
     pthread_mutex_unlock(&b->lock);
 }
 

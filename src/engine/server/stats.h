@@ -10,7 +10,7 @@
 /* The tallies of struct thread that are statistics. */
 /* clang-format off */
 #define SERVER_TALLIES(X)                                                                                              \
-    X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(commands) X(rejected) X(net_in) X(net_out)   \
+    X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(rejected) X(net_in) X(net_out)               \
     X(connections) X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)     \
     X(reads) X(writes) X(expire_us) X(expire_stops)
 /* clang-format on */
@@ -19,6 +19,7 @@ struct server_sums {
 #define X(name) int64_t name;
     SERVER_TALLIES(X)
 #undef X
+    int64_t commands; /* calls of all of them */
 };
 
 struct server_command_sums {

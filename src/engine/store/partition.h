@@ -1,6 +1,6 @@
 /*
- * A partition's lock and the lists that belong to its keys. Locks are tried, never waited for, except by the one who
- * may wait (the slow lane's walks, which hold nothing else). A lock that somebody parked for is marked, and letting go
+ * A partition's lock and the lists that belong to its keys. Locks are tried, never waited for, except by those
+ * who may wait (the slow lane and the admin socket's thread, in ascending order: docs/locks.md). A lock that somebody parked for is marked, and letting go
  * of it wakes them.
  */
 #ifndef STORE_PARTITION_H
@@ -17,7 +17,7 @@ enum partition_word { PARTITION_FREE = 0, PARTITION_HELD = 1, PARTITION_WANTED =
 
 struct partition {
     _Atomic uint32_t word; /* enum partition_word */
-    struct watch *watches; /* watched keys of this partition (exec/watch.h); held */
+    struct watch *watches; /* watched keys of this partition (store/watch.h); held */
     void *waiters;         /* clients that wait for a key of it to be filled; held */
 } __attribute__((aligned(64)));
 

@@ -46,7 +46,7 @@ struct thread {
 
     /* statistics */
     tally hits, misses, expired, evicted, expired_lazily;
-    tally commands, rejected, changes;
+    tally rejected, changes;
     tally net_in, net_out, reads, writes, connections, refused;
     tally expire_us, expire_stops; /* time in active expiry, steps that ended for want of time */
     tally defrag_moved, defrag_scanned;

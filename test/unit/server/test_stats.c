@@ -351,7 +351,7 @@ static void test_samples(void **state)
     struct server *s = &fixture.server;
 
     (void)state;
-    tally_add(&fixture.threads[0].commands, 1000000);
+    tally_add(&fixture.commands[0][1].calls, 1000000);
     tally_add(&fixture.threads[0].net_in, 1 << 30);
     server_stats_sample(s);
     server_stats_sample(s);
