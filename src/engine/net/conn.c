@@ -144,6 +144,8 @@ static bool conn_flush(struct worker *w, struct conn *c)
             return false;
         }
         tally_add(&w->ex.thread->net_out, n);
+        if (!c->client.session.authenticated)
+            c->login_sent += n;
         atomic_store_explicit(&c->client.session.card->last_active_ms, w->now_ms, memory_order_relaxed);
         tally_add(&w->ex.thread->writes, 1);
         resp_sent(&c->out, (size_t)n);
@@ -166,7 +168,7 @@ static bool over_output_limit(struct worker *w, struct conn *c)
 
     if (c->client.session.admin)
         return false;
-    if (!c->client.session.authenticated && pending > LOGIN_OUTPUT)
+    if (!c->client.session.authenticated && c->login_sent + pending > LOGIN_OUTPUT)
         return true;
     if (hard > 0 && pending > hard)
         return true;

@@ -33,6 +33,7 @@ struct conn {
     size_t lane_len;       /* input bytes of the command in the slow lane */
     size_t lane_mark;      /* where its reply starts in the writer */
     unsigned lane_shares;
+    int64_t login_sent;    /* bytes sent before it logged in */
     int64_t accepted_ms;   /* monotonic */
     int64_t held_until_ms; /* monotonic, CONN_HELD: not tried before, after a failed login */
     int64_t soft_since_ms; /* over the soft output limit since; 0: not */
