@@ -110,12 +110,13 @@ class Server:
         return redis.Redis(port=self.port, socket_timeout=timeout)
 
     def rss(self):
-        """Resident bytes, once two readings in a row agree."""
-        last = -1
-        for _ in range(40):
+        """Resident bytes, once they have stayed the same for half a second: allocators give pages back with a delay."""
+        last, same = -1, 0
+        for _ in range(100):
             with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
                 now = int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024
-            if now == last:
+            same = same + 1 if now == last else 0
+            if same == 10:
                 break
             last = now
             time.sleep(0.05)

@@ -19,6 +19,7 @@
 
 #define READ_MAX 65536
 #define READ_MIN 16384
+#define FLUSH_MAX 262144
 #define BATCH_MAX 64
 #define IOV_BATCH 64
 #define LOGIN_INPUT 16384
@@ -126,14 +127,29 @@ static void show_buffers(struct conn *c)
     atomic_store_explicit(&card->total_mem, bytes, memory_order_relaxed);
 }
 
-/* Sends what waits. False when the connection was closed. */
+/* Cuts the list off after `most` bytes; returns its new length. */
+static int clip(struct iovec *iov, int count, size_t most)
+{
+    for (int i = 0; i < count; i++) {
+        if (iov[i].iov_len >= most) {
+            iov[i].iov_len = most;
+            return i + 1;
+        }
+        most -= iov[i].iov_len;
+    }
+    return count;
+}
+
+/* Sends what waits, FLUSH_MAX bytes at most: the rest when the socket asks for it, in a later turn. False when the
+ * connection was closed. */
 static bool conn_flush(struct worker *w, struct conn *c)
 {
     struct iovec iov[IOV_BATCH];
+    size_t left = FLUSH_MAX;
     ssize_t n;
 
-    while (resp_pending(&c->out) > 0) {
-        int count = resp_gather(&c->out, iov, IOV_BATCH);
+    while (resp_pending(&c->out) > 0 && left > 0) {
+        int count = clip(iov, resp_gather(&c->out, iov, IOV_BATCH), left);
         n = count == 1 ? send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) : writev(c->fd, iov, count);
         if (n < 0 && errno == EINTR)
             continue;
@@ -148,6 +164,7 @@ static bool conn_flush(struct worker *w, struct conn *c)
             c->login_sent += n;
         atomic_store_explicit(&c->client.session.card->last_active_ms, w->now_ms, memory_order_relaxed);
         tally_add(&w->ex.thread->writes, 1);
+        left -= (size_t)n;
         resp_sent(&c->out, (size_t)n);
     }
     if (resp_pending(&c->out) == 0 && c->out.buf.cap > READ_MAX)

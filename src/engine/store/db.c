@@ -436,7 +436,7 @@ bool keyspace_reclaim(struct keyspace *ks, struct thread *t, unsigned blocks)
     bool more;
 
     if (!atomic_load_explicit(&ks->has_dropped, memory_order_relaxed) || pthread_mutex_trylock(&ks->dropped_lock) != 0)
-        return atomic_load_explicit(&ks->has_dropped, memory_order_relaxed);
+        return false;
     while ((d = ks->dropped) && r.freed < blocks) {
         struct table_page *page = d->page < TABLE_PAGES ? d->pages[d->page] : NULL;
         if (d->page == TABLE_PAGES) {

@@ -51,7 +51,8 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 /* Empties a database; what it held is freed later in steps (keyspace_reclaim). Gate closed. Returns the keys dropped. */
 uint64_t db_clear(struct keyspace *ks, struct db *db);
 
-/* Frees up to about `blocks` items of dropped tables; false when nothing is left to free. Any thread, no lock. */
+/* Frees up to about `blocks` items of dropped tables; false when nothing is left to free, or another thread is at it. Any
+ * thread, no lock. */
 bool keyspace_reclaim(struct keyspace *ks, struct thread *t, unsigned blocks);
 
 static inline struct key key_make(const struct hash_key *hk, struct view name)
