@@ -304,7 +304,7 @@ def slow_command(machine, server, words, sizes, before=None, refill=False):
     if before:
         options["before"] = before
     runs, paused = [], []
-    for _ in range(sizes.refill_repeat if refill else 1):
+    for _ in range(sizes.refill_repeat):
         if refill:
             machine.fill(server, sizes.keys_small)
         with server.client() as client:
@@ -314,7 +314,9 @@ def slow_command(machine, server, words, sizes, before=None, refill=False):
         if runs[-1]["errors"]:
             raise BenchError(f"{server.kind}: a GET failed during {words[0]}")
     result = {key: join([r[key] for r in runs]) for key in ("quiet", "during", "command")}
-    return result | {"pause": max(paused, key=lambda p: p["max_us"] or 0)}
+    worst = max(paused, key=lambda p: p["max_us"] or 0)
+    usual = None if worst["max_us"] is None else statistics.median(p["max_us"] for p in paused)
+    return result | {"pause": worst | {"usual_us": usual}}
 
 
 def slow(machine, sizes):
@@ -327,6 +329,7 @@ def slow(machine, sizes):
         with start() as server:
             machine.fill(server, sizes.keys_small)
             result[name] = {
+                "PING": slow_command(machine, server, ["PING"], sizes),
                 "KEYS": slow_command(machine, server, ["KEYS", "*"], sizes),
                 "SETRANGE": slow_command(machine, server, ["SETRANGE", "big", top, "x"], sizes, before="DEL big"),
                 "DEL": slow_command(machine, server, ["DEL", "big"], sizes, before=f"SETRANGE big {top} x"),

@@ -1,6 +1,7 @@
 /* jemalloc's statistics are as old as the last change of its epoch: reading them advances it first. */
 #include "base/allocator.h"
 
+#include <stdio.h>
 #include <sys/types.h>
 
 #if LARDER_JEMALLOC
@@ -33,11 +34,21 @@ bool allocator_stats(struct allocator_stats *out)
 void allocator_start(void)
 {
     ssize_t decay_ms = 200;
-    bool on = true;
+    unsigned arenas = 0;
+    size_t n = sizeof arenas;
+    char name[48];
 
-    mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
-    mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
-    mallctl("background_thread", NULL, NULL, &on, sizeof on);
+    mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms); /* of those to come */
+    mallctl("arenas.narenas", &arenas, &n, NULL, 0);
+    for (unsigned i = 0; i < arenas; i++) {
+        snprintf(name, sizeof name, "arena.%u.dirty_decay_ms", i);
+        mallctl(name, NULL, NULL, &decay_ms, sizeof decay_ms);
+    }
+}
+
+void allocator_decay(void)
+{
+    mallctl("arena." TEXT(MALLCTL_ARENAS_ALL) ".decay", NULL, NULL, NULL, 0);
 }
 
 void allocator_trim(void)
@@ -65,6 +76,10 @@ bool allocator_stats(struct allocator_stats *out)
 }
 
 void allocator_start(void)
+{
+}
+
+void allocator_decay(void)
 {
 }
 

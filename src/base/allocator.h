@@ -14,9 +14,12 @@ struct allocator_stats {
 /* False when the allocator does not tell. Takes some tens of microseconds. */
 bool allocator_stats(struct allocator_stats *out);
 
-/* Lets a thread of the allocator's own give free pages back within about a quarter of a second. Once, after the last
- * fork. */
+/* Sets for how long free pages are kept for reuse: a fifth of a second. Once, at start. */
 void allocator_start(void);
+
+/* Gives pages back that have been free for so long; to be called a few times a second. The allocator does this by itself
+ * only while somebody allocates; its own thread for it waits for megabytes. */
+void allocator_decay(void);
 
 /* Gives pages that hold nothing back to the kernel. Takes as long as the kernel needs for them. */
 void allocator_trim(void);

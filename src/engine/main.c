@@ -112,6 +112,7 @@ static void reclaim_idle(struct executor *ex)
 
     while (mem_reclaim())
         ;
+    allocator_decay();
     defrag_cycle_turn(s);
     if (limit < 0) /* a percentage */
         limit = atomic_load(&s->config->maxmemory) / 100 * -limit;

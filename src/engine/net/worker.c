@@ -271,8 +271,8 @@ static void tick(struct worker *w)
     if (w->index == 0) {
         access_tick(w->now_ms);
         server_stats_sample(s);
-        if (defrag_cycle_tick(s, w->now_ms) || atomic_load(&s->config->maxmemory_clients) != 0)
-            lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]);
+        defrag_cycle_tick(s, w->now_ms);
+        lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]); /* what takes longer */
     }
     heap_drain_check(w->ex.thread->heap);
     accept_retry(w);

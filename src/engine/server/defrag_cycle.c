@@ -78,17 +78,17 @@ void defrag_cycle_turn(struct server *s)
     atomic_store(&s->defrag.wanted, DEFRAG_TURN_NONE);
 }
 
-bool defrag_cycle_tick(struct server *s, int64_t now_ms)
+void defrag_cycle_tick(struct server *s, int64_t now_ms)
 {
     struct defrag_cycle *d = &s->defrag;
     struct heap_stats h;
     int64_t percent;
 
     if (atomic_load(&d->wanted) != DEFRAG_TURN_NONE)
-        return false;
+        return;
     if (!get(&s->config->activedefrag) && !defrag_cycle_running(s)) {
         d->due_ms = 0;
-        return false;
+        return;
     }
     heap_stats(s->threads[0]->heap->shared, &h);
     percent = percent_for(s->config, &h);
@@ -96,14 +96,13 @@ bool defrag_cycle_tick(struct server *s, int64_t now_ms)
         if (percent > atomic_load(&d->percent)) /* what began with little may have become much */
             atomic_store(&d->percent, percent);
         if (atomic_load(&d->walking) > 0)
-            return false;
+            return;
         atomic_store(&d->wanted, DEFRAG_TURN_END);
-        return true;
+        return;
     }
     if (percent == 0 || (now_ms < d->due_ms && d->due_ms <= now_ms + FRUITLESS_MS))
-        return false;
+        return;
     atomic_store(&d->wanted, DEFRAG_TURN_BEGIN);
-    return true;
 }
 
 int64_t defrag_cycle_step(struct server *s, struct thread *t, struct defrag_share *share, uint32_t from, uint32_t to)

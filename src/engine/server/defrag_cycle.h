@@ -32,9 +32,9 @@ struct defrag_share {
     int64_t due_us; /* monotonic: when the next step may begin */
 };
 
-/* Decides by the configuration's thresholds whether a cycle is to begin or to end; worker 0's timer. True when the slow
- * lane is to call defrag_cycle_turn. */
-bool defrag_cycle_tick(struct server *s, int64_t now_ms);
+/* Decides by the configuration's thresholds whether a cycle is to begin or to end, which defrag_cycle_turn
+ * then does; worker 0's timer. */
+void defrag_cycle_tick(struct server *s, int64_t now_ms);
 
 /* Begins or ends a cycle if that is wanted: looks at all pages of the heap. Slow lane. */
 void defrag_cycle_turn(struct server *s);
