@@ -194,6 +194,12 @@ def slow_section(r):
     histogram = r["slow"]["larder_one"]["FLUSHALL"]["pause"]["histogram"]
     if histogram:
         parts.append(f"Worker pauses during the FLUSHALL with one worker, as the server reports them: `{histogram}`.\n")
+    parts.append("The work of a turn is bounded: connections go on in the next turn after 400 us of commands, a flush ends "
+                 "after 256 KiB, upkeep goes in steps of 100 us, one worker at a time frees what FLUSHALL dropped, and walks "
+                 "and unmapping rest between their steps in threads of low priority. The pauses that are longer come and go "
+                 "between runs, and as long ones are there when nothing is slow (PING, and the quiet p99 before a command): "
+                 "workers, slow lane, load and prober are more threads than these cores, and the kernel lets one run for "
+                 "milliseconds.\n")
     return parts + ["![Latency during slow commands](bench/slow.png)\n"]
 
 
