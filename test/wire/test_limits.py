@@ -1,5 +1,6 @@
 """Limits: of clients, buffers, sizes and memory, and those before login."""
 
+import os
 import time
 
 import pytest
@@ -322,3 +323,29 @@ def test_closed_early(start):
         with pytest.raises(Closed):
             one.do("QUIT")
             one.reply()
+
+
+# Memory of clients
+
+def test_the_client_that_holds_most_is_evicted(start):
+    server = start([("maxmemory-clients", 3 * MEGABYTE)])
+    with server.connect() as boss, server.connect() as small, server.connect() as spared, server.connect() as greedy:
+        boss.do("CLIENT", "NO-EVICT", "ON")
+        spared.do("CLIENT", "NO-EVICT", "ON")
+        for client in (spared, greedy):
+            client.do("MULTI")
+        spared.do("SET", "k", "x" * 5 * MEGABYTE)
+        assert greedy.do("SET", "k", "x" * 5 * MEGABYTE) == b"QUEUED"
+        assert greedy.until_close() == b""
+        await_value(lambda: int(boss.info("stats")["evicted_clients"]), lambda count: count == 1)
+        assert small.do("PING") == b"PONG"
+        assert spared.do("EXEC") == [b"OK"]
+
+
+def test_the_working_directory_can_be_set(start, tmp_path):
+    server = start([("enable-protected-configs", "yes")])
+    with server.connect() as one:
+        assert one.do("CONFIG", "SET", "dir", str(tmp_path)) == b"OK"
+        assert os.readlink(f"/proc/{server.pid}/cwd") == str(tmp_path)
+        assert one.call("CONFIG", "SET", "dir", str(tmp_path / "missing"))[0] == "-"
+        assert os.readlink(f"/proc/{server.pid}/cwd") == str(tmp_path)
