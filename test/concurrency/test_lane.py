@@ -1,7 +1,6 @@
 """The slow lane and the gate under more work than they have threads: every command is answered, and the server can
 always be stopped."""
 
-import os
 import signal
 import time
 
@@ -9,6 +8,7 @@ import pytest
 
 from support.crowd import Background, abort, turns
 from support.resp import Closed
+from support.threads import await_sleeps
 
 MEGABYTE = 1 << 20
 
@@ -114,23 +114,6 @@ def test_shutdown_command_under_load(start, threads):
         assert server.process.wait(60) == 0
 
 
-def thread_named(pid, name):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm") as f:
-            if f.read().strip() == name:
-                return task
-    raise AssertionError(f"no thread is named {name}")
-
-
-def voluntary_switches(pid):
-    """How often each thread of the process has waited for something."""
-    found = {}
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status") as f:
-            found[task] = int(next(line for line in f if line.startswith("voluntary_ctxt_switches")).split()[1])
-    return found
-
-
 def test_reset_in_the_lane_leaves_the_worker_asleep(start):
     """A connection that is reset while the lane has its command may not keep its worker's loop spinning: a loop with
     nothing to do waits, and goes to sleep again after every tick."""
@@ -143,10 +126,6 @@ def test_reset_in_the_lane_leaves_the_worker_asleep(start):
             pass
         abort(slow)
         one.do("PING")
-        worker = thread_named(server.pid, "worker-0")
-        before = voluntary_switches(server.pid)
-        time.sleep(1)  # in which a sleeper wakes for its ticks
-        after = voluntary_switches(server.pid)
-        assert after[worker] > before[worker] + 2
+        await_sleeps(server.pid, "worker-0")
         assert one.do("PING") == b"PONG"
     assert server.terminate(signal.SIGTERM) == 0

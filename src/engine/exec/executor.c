@@ -419,6 +419,7 @@ static bool members_need_gate(const struct transaction *t, const struct exec_req
  * many. */
 static bool members_lock_set(const struct transaction *t, const struct exec_request *members, struct lock_set *locks)
 {
+    locks->n = 0;
     for (size_t i = 0; i < t->count; i++) {
         if (members[i].flaws & REQUEST_KEYS_LATER)
             return false;
@@ -513,7 +514,7 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
     struct keyspace *ks = ex->shared->server->keyspace;
     struct transaction *t = client->session.transaction;
     struct call c = make_call(ex, client, r);
-    struct lock_set locks = {0};
+    struct lock_set locks;
     struct exec_request *members;
     uint64_t began = ex->since;
     size_t count, at;
@@ -567,12 +568,13 @@ static enum exec_status run_single(struct executor *ex, struct exec_client *clie
 static enum exec_status run_keys(struct executor *ex, struct exec_client *client, const struct exec_request *r)
 {
     struct keyspace *ks = ex->shared->server->keyspace;
-    struct lock_set locks = {0};
+    struct lock_set locks;
     struct call c;
     uint32_t taken;
 
     if (r->flaws & REQUEST_KEYS_LATER)
         return to_lane(ex, client, r, JOB_WAITING, NULL);
+    locks.n = 0;
     for (unsigned i = 0; i < r->key_count; i++)
         if (!lock_add(&locks, key_partition(&r->keys[i])))
             return to_lane(ex, client, r, JOB_WAITING, NULL);

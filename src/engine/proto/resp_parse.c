@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/escape.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/proto/resp.h"
@@ -205,36 +206,6 @@ static bool parse_plain(const char *p, size_t n, const struct resp_limits *limit
     return true;
 }
 
-static int hex_digit(char c)
-{
-    c = ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte that a backslash sequence at s stands for; *used is its length. */
-static char unescape(const char *s, const char *end, size_t *used)
-{
-    *used = 2;
-    if (end - s >= 4 && s[1] == 'x' && hex_digit(s[2]) >= 0 && hex_digit(s[3]) >= 0) {
-        *used = 4;
-        return (char)(hex_digit(s[2]) * 16 + hex_digit(s[3]));
-    }
-    switch (s[1]) {
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    case 'b':
-        return '\b';
-    case 'a':
-        return '\a';
-    default:
-        return s[1];
-    }
-}
-
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -249,7 +220,7 @@ static const char *inline_argument(const char *s, const char *end, char *to, siz
     for (; s < end; s += used) {
         used = 1;
         if (quote == '"' && *s == '\\' && s + 1 < end) {
-            to[n++] = unescape(s, end, &used);
+            to[n++] = escape_decode(s, end, &used);
         } else if (quote == '\'' && *s == '\\' && s + 1 < end && s[1] == '\'') {
             to[n++] = '\'';
             used = 2;

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "base/escape.h"
 #include "base/mem.h"
 
 /* Reads a line's words from p to end, writing what they decode to at to. */
@@ -16,32 +17,6 @@ struct reader {
 bool config_words_is_space(char ch)
 {
     return ch == ' ' || (ch >= '\t' && ch <= '\r');
-}
-
-static int hex_value(char ch)
-{
-    if (ch >= '0' && ch <= '9')
-        return ch - '0';
-    ch = ascii_lower(ch);
-    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
-static char escaped(char ch)
-{
-    switch (ch) {
-    case 'n':
-        return '\n';
-    case 'r':
-        return '\r';
-    case 't':
-        return '\t';
-    case 'b':
-        return '\b';
-    case 'a':
-        return '\a';
-    default:
-        return ch;
-    }
 }
 
 /* Is the word over behind a closing quote? */
@@ -58,11 +33,10 @@ static bool read_double_quoted(struct reader *r)
 
         if (ch == '"')
             return at_break(r);
-        if (ch == '\\' && r->end - r->p >= 3 && r->p[0] == 'x' && hex_value(r->p[1]) >= 0 && hex_value(r->p[2]) >= 0) {
-            ch = (char)(hex_value(r->p[1]) << 4 | hex_value(r->p[2]));
-            r->p += 3;
-        } else if (ch == '\\' && r->p != r->end) {
-            ch = escaped(*r->p++);
+        if (ch == '\\' && r->p != r->end) {
+            size_t used;
+            ch = escape_decode(r->p - 1, r->end, &used);
+            r->p += used - 1;
         }
         *r->to++ = ch;
     }
