@@ -70,7 +70,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvl
 CFLAGS := -std=gnu11 -g $(WARNINGS) -D_GNU_SOURCE= -DLARDER_JEMALLOC=$(jemalloc) -pthread $(variant_cflags) $(EXTRA_CFLAGS)
 CPPFLAGS := -Isrc -Ibuild/gen
 LDFLAGS := -pthread $(variant_ldflags) $(EXTRA_LDFLAGS)
-LDLIBS := $(if $(filter 1,$(jemalloc)),-ljemalloc) -lm
+LDLIBS := $(if $(filter 1,$(jemalloc)),-ljemalloc) -llzf -lm
 
 OBJ := build/obj/$(VARIANT)
 # The release programs live in build/ itself, those of the other variants in build/<variant>/.

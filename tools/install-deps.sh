@@ -9,7 +9,7 @@
 # tests start their own.
 set -eu
 
-build='gcc make libc6-dev libjemalloc-dev python3'
+build='gcc make libc6-dev libjemalloc-dev liblzf-dev python3'
 check='clang clang-format cppcheck libcmocka-dev'
 tests='clang llvm libclang-rt-14-dev libcmocka-dev redis-server redis-tools python3-pytest python3-redis'
 bench='redis-server redis-tools valgrind python3-redis python3-matplotlib'

@@ -31,3 +31,14 @@ void random_seed(struct random *r)
         random_bytes(r->s, sizeof r->s);
     while ((r->s[0] | r->s[1] | r->s[2] | r->s[3]) == 0);
 }
+
+void random_hex(char *out, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[32];
+
+    random_bytes(bytes, n / 2);
+    for (size_t i = 0; i < n; i++)
+        out[i] = digits[bytes[i / 2] >> (i % 2 ? 0 : 4) & 15];
+    out[n] = '\0';
+}

@@ -16,6 +16,9 @@ void random_seed(struct random *r);
 /* Fills n bytes from the kernel. */
 void random_bytes(void *p, size_t n);
 
+/* n random hexadecimal digits (even, at most 64) and a NUL. */
+void random_hex(char *out, size_t n);
+
 static inline uint64_t random_next(struct random *r)
 {
     uint64_t *s = r->s, x = s[1] * 5, t = s[1] << 17;

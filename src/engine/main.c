@@ -20,12 +20,16 @@
 #include "engine/cmd/command.h"
 #include "engine/exec/executor.h"
 #include "engine/exec/lane.h"
+#include "engine/log/effects.h"
+#include "engine/log/oplog.h"
 #include "engine/net/admin.h"
 #include "engine/net/listeners.h"
 #include "engine/net/worker.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/evict.h"
+#include "engine/server/replication.h"
+#include "engine/persist/persist.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/version.h"
@@ -89,6 +93,21 @@ static void on_partition_free(void *arg, uint32_t partition)
     park_wake(&p->shared.park, partition);
 }
 
+/* A key expired, or was evicted: replicas and files learn it as a DEL. */
+static void on_removed(void *arg, struct thread *t, struct db *db, struct view name)
+{
+    struct program *p = arg;
+    bool unlink = atomic_load_explicit(&p->server.config->lazyfree_lazy_expire, memory_order_relaxed) != 0;
+    struct view words[] = {unlink ? VIEW("UNLINK") : VIEW("DEL"), name};
+    struct effects e = {0};
+
+    if (!oplog_active(p->server.log))
+        return;
+    effects_add(&e, db_index(db), words, 2);
+    oplog_append(p->server.log, t->index, &e);
+    buf_free(&e.bytes);
+}
+
 static void on_kill(void *arg, struct card *card)
 {
     struct program *p = arg;
@@ -145,7 +164,66 @@ static const struct {
     [EXEC_LANE_GATE] = {1, 0},
 };
 
-static const struct server_ops ops = {do_shutdown, on_gate_opened, let_in};
+static void exclusive(void *arg, void (*fn)(void *fn_arg), void *fn_arg)
+{
+    struct program *p = arg;
+
+    gate_close(&p->shared.gate);
+    fn(fn_arg);
+    gate_open(&p->shared.gate);
+}
+
+struct posted {
+    void (*fn)(void *fn_arg);
+    void *arg;
+};
+
+static void run_posted(struct executor *ex, void *arg)
+{
+    struct posted *posted = arg;
+
+    gate_close(&ex->shared->gate);
+    posted->fn(posted->arg);
+    gate_open(&ex->shared->gate);
+    mem_free(posted);
+}
+
+static void post_exclusive(void *arg, void (*fn)(void *fn_arg), void *fn_arg)
+{
+    struct program *p = arg;
+    struct posted *posted = mem_alloc(sizeof *posted);
+
+    *posted = (struct posted){fn, fn_arg};
+    lane_post(p->shared.lanes[EXEC_LANE_GATE], run_posted, posted);
+}
+
+static void progressed(void *arg)
+{
+    post_all(arg, MESSAGE_PROGRESS);
+}
+
+static void touch(void *arg, uint32_t worker, uint64_t id)
+{
+    post(arg, worker & 0xff, (struct message){MESSAGE_TOUCH, (int)(worker >> 8), id});
+}
+
+static void follow(void *arg)
+{
+    struct program *p = arg;
+
+    (void)p;
+}
+
+static const struct server_ops ops = {
+    .shutdown = do_shutdown,
+    .unpause = on_gate_opened,
+    .let_in = let_in,
+    .exclusive = exclusive,
+    .post_exclusive = post_exclusive,
+    .progressed = progressed,
+    .touch = touch,
+    .follow = follow,
+};
 
 /* CONFIG SET hooks. */
 static int rebind(void *arg, struct config *c, char *err, size_t err_size)
@@ -280,15 +358,6 @@ static void limit_clients(struct config *c)
     log_warning("maxclients reduced to %lld by the limit on open files", (long long)allowed);
 }
 
-static void hex_id(char out[41])
-{
-    unsigned char bytes[20];
-
-    random_bytes(bytes, sizeof bytes);
-    for (unsigned i = 0; i < sizeof bytes; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
 static void build(struct program *p, struct config *c)
 {
     struct server *s = &p->server;
@@ -297,17 +366,22 @@ static void build(struct program *p, struct config *c)
     s->config = c;
     s->ops = &ops;
     s->ops_arg = p;
-    hex_id(s->run_id);
-    hex_id(s->repl_id);
+    random_hex(s->run_id, sizeof s->run_id - 1);
+    s->replication = mem_zalloc(sizeof *s->replication);
+    replication_init(s->replication, s);
     s->start_wall_ms = clock_wall_ms();
     s->start_mono_us = clock_mono_us();
     s->last_save_wall_s = s->start_wall_ms / 1000;
     s->port = (unsigned)c->port;
     s->active_expire = true;
     p->heap = heap_shared_new();
+    s->log = oplog_new();
     s->keyspace = keyspace_new((unsigned)c->databases);
+    s->persistence = persist_new(s);
     s->keyspace->wake = on_partition_free;
     s->keyspace->wake_arg = p;
+    s->keyspace->removed = on_removed;
+    s->keyspace->removed_arg = p;
     s->clients = clients_new(on_kill, p);
     p->shared.server = s;
     p->shared.lane_done = on_lane_done;
@@ -479,9 +553,15 @@ static void dismantle(struct program *p)
         worker_free(&p->workers[i]);
     keyspace_free(s->keyspace, s->threads[0]);
     server_stats_free(s);
+    persist_free(s->persistence);
+    replication_free(s->replication);
+    mem_free(s->replication);
     clients_free(s->clients);
-    for (unsigned i = 0; i < EXEC_LANES * LANE_THREADS_MAX; i++)
-        arena_free(&p->lane_executors[i / LANE_THREADS_MAX][i % LANE_THREADS_MAX].arena);
+    for (unsigned i = 0; i < EXEC_LANES * LANE_THREADS_MAX; i++) {
+        struct executor *ex = &p->lane_executors[i / LANE_THREADS_MAX][i % LANE_THREADS_MAX];
+        arena_free(&ex->arena);
+        buf_free(&ex->effects.bytes);
+    }
     for (unsigned i = 0; i < s->thread_count; i++) {
         mem_free(s->worker_tallies[i]);
         mem_free(s->command_tallies[i]);
@@ -489,6 +569,7 @@ static void dismantle(struct program *p)
         mem_free(s->threads[i]);
     }
     heap_shared_free(p->heap);
+    oplog_free(s->log);
     mem_free(p->workers);
     mem_free(p->peers);
 }
@@ -507,6 +588,7 @@ static void stop(struct program *p)
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].thread, NULL);
     admin_stop(p->admin);
+    persist_stop(p->server.persistence);
     stop_lanes(p);
 }
 
@@ -538,6 +620,7 @@ static int start(struct program *p, struct config *c)
     if (c->pidfile[0] || c->daemonize)
         write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
     p->server.memory_startup = server_stats_memory(&p->server);
+    persist_start(p->server.persistence);
     serve(p);
     stop(p);
     if (c->pidfile[0])

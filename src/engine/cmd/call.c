@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "engine/log/effects.h"
 #include "engine/store/watch.h"
+#include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/store/access.h"
 #include "engine/store/keyspace.h"
@@ -26,6 +28,16 @@ static struct partition *partition_of(struct call *c, const struct key *key)
     return &c->server->keyspace->partitions[key_partition(key)];
 }
 
+/* DEL, or UNLINK where Redis is told to free such things in the background: that is all that this setting means here. */
+static void log_delete(struct call *c, struct db *db, const struct key *key, const config_number *lazily)
+{
+    bool unlink = atomic_load_explicit((config_number *)lazily, memory_order_relaxed) != 0;
+    struct view words[] = {unlink ? VIEW("UNLINK") : VIEW("DEL"), key->name};
+
+    if (c->effects)
+        effects_add(c->effects, db_index(db), words, 2);
+}
+
 static struct item *expire_now(struct call *c, struct db *db, const struct key *key, const struct place *at,
                                struct item *it)
 {
@@ -34,7 +46,24 @@ static struct item *expire_now(struct call *c, struct db *db, const struct key *
     watch_changed(partition_of(c, key), db, key);
     tally_add(&c->thread->expired, 1);
     tally_add(&c->thread->expired_lazily, 1);
+    log_delete(c, db, key, &c->server->config->lazyfree_lazy_expire);
     return NULL;
+}
+
+/* What has expired, as this command sees it. On a replica the primary's DEL removes it, and during CLIENT PAUSE nothing
+ * changes: until then it is only hidden from those who read. */
+static __attribute__((noinline)) struct item *find_expired(struct call *c, struct db *db, const struct key *key,
+                                                           const struct place *at, struct item *it)
+{
+    struct server *s = c->server;
+
+    if (c->session->replays)
+        return it;
+    if (!(c->command->flags & COMMAND_WRITE) &&
+        (atomic_load_explicit(&s->is_replica, memory_order_relaxed) ||
+         atomic_load_explicit(&s->pause_until_ms, memory_order_relaxed) > call_now(c)))
+        return NULL;
+    return expire_now(c, db, key, at, it);
 }
 
 /* The item, unless it has expired: then it goes, as a change of its own. */
@@ -44,7 +73,7 @@ static inline struct item *find_live(struct call *c, struct db *db, const struct
     struct item *it = db_find(db, key, &here);
 
     if (it && (it->flags & ITEM_EXPIRES) && item_expiry(it) <= call_now(c))
-        return expire_now(c, db, key, &here, it);
+        it = find_expired(c, db, key, &here, it);
     if (at)
         *at = here;
     return it;
@@ -137,6 +166,35 @@ void call_delete(struct call *c, unsigned i, const struct place *at)
     db_remove(c->db, c->thread, &c->keys[i], at);
     item_free(c->thread, it);
     call_changed(c, i, "del");
+}
+
+void call_effect(struct call *c, const struct view *words, size_t n)
+{
+    c->logged = true;
+    if (c->effects)
+        effects_add(c->effects, db_index(c->db), words, n);
+}
+
+void call_effect_delete(struct call *c, unsigned i)
+{
+    c->logged = true;
+    log_delete(c, c->db, declared(c, i), &c->server->config->lazyfree_lazy_expire);
+}
+
+void call_effect_set(struct call *c, unsigned i, struct view value, int64_t when)
+{
+    char text[NUM_INT_MAX];
+    struct view words[] = {VIEW("SET"), declared(c, i)->name, value, VIEW("PXAT"), {text, 0}};
+
+    words[4].n = when >= 0 ? num_format_int(text, when) : 0;
+    call_effect(c, words, when >= 0 ? 5 : 3);
+}
+
+void call_wait(struct call *c, int64_t until_ms)
+{
+    c->session->waiting = true;
+    c->session->wait_until_ms = until_ms;
+    c->verdict = CALL_WAITS;
 }
 
 bool call_may_take(struct call *c, uint64_t cost_us)

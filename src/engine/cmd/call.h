@@ -15,12 +15,14 @@
 #include "engine/store/db.h"
 #include "engine/store/item.h"
 
+struct effects;
 struct server;
 struct thread;
 
 enum call_verdict {
     CALL_DONE,    /* replied */
     CALL_TO_LANE, /* run again in the slow lane, with the locks it holds; nothing was changed or replied */
+    CALL_WAITS,   /* run again when what it waits for may have come (call_wait) */
     CALL_BUSY,    /* a partition that it wanted is taken (call.busy): run again when it is free */
 };
 
@@ -43,6 +45,10 @@ struct call {
     uint32_t busy;    /* CALL_BUSY: the partition to wait for */
     enum call_verdict verdict;
     uint64_t changes; /* what it changed, as Redis's dirty counts */
+    struct effects *effects; /* what goes into the log; NULL: nothing does */
+    struct view raw;         /* the command as it came, when that is RESP as the log has it; else empty */
+    bool logged;             /* its effects are in `effects` already: not the command's own words */
+    bool forced;             /* the command's own words go into the log though nothing changed */
 };
 
 /* Wall clock in milliseconds, the same for the whole command (and transaction). */
@@ -69,6 +75,18 @@ void call_changed_in(struct call *c, struct db *db, unsigned i, const char *even
 
 /* Says that every key present in db changed (FLUSHALL, SWAPDB). Gate closed. */
 void call_flushed(struct call *c, struct db *db);
+
+/* Gives a command that stands in the log for what this one did; several add up. Without it the command itself stands
+ * there, if it changed anything. */
+void call_effect(struct call *c, const struct view *words, size_t n);
+
+/* The same for commands that many have: "DEL key", and "SET key value", with "PXAT when" for when >= 0. */
+void call_effect_delete(struct call *c, unsigned i);
+void call_effect_set(struct call *c, unsigned i, struct view value, int64_t when);
+
+/* The command can answer only later: nothing was replied, and it is run again whenever server_progressed is called, and
+ * at until_ms (monotonic; 0: then not). c->session->waiting tells the later runs from the first. Not in a transaction. */
+void call_wait(struct call *c, int64_t until_ms);
 
 /* Ends the session's transaction and forgets what it watches (DISCARD, RESET, close). */
 void call_discard(struct call *c);

@@ -79,10 +79,39 @@
     X(ERROR_CONFIG, "ERR %s")                                                                                                                                                                                                         \
     X(ERROR_DEBUG_OFF,                                                                                                                                                                                                                \
       "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.") \
+    X(ERROR_REPLCONF_ADDRESS, "ERR REPLCONF ip-address provided by replica instance is too long: %d bytes at most") \
+    X(ERROR_REPLCONF_OPTION, "ERR Unrecognized REPLCONF option: %.*s") \
+    X(ERROR_PSYNC_FAILOVER_PRIMARY, "ERR PSYNC FAILOVER can't be sent to a master.") \
+    X(ERROR_PSYNC_FAILOVER_ID, "ERR PSYNC FAILOVER replid must match my replid.") \
+    X(ERROR_REPLICAOF_REPLICA, "ERR Command is not valid when client is a replica.") \
+    X(ERROR_PRIMARY_PORT, "ERR Invalid master port") \
+    X(ERROR_WAIT_REPLICA, "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.") \
+    X(ERROR_WAITAOF_LOCAL, "ERR value is out of range, value must between 0 and 1") \
+    X(ERROR_WAITAOF_REPLICA, "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.") \
+    X(ERROR_WAITAOF_OFF, "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.") \
+    X(ERROR_FAILOVER_TIMEOUT, "ERR FAILOVER timeout must be greater than 0") \
+    X(ERROR_FAILOVER_NONE, "ERR No failover in progress.") \
+    X(ERROR_FAILOVER_REPLICA, "ERR FAILOVER is not valid when server is a replica.") \
+    X(ERROR_FAILOVER_ALONE, "ERR FAILOVER requires connected replicas.") \
+    X(ERROR_FAILOVER_ALREADY, "ERR FAILOVER already in progress.") \
+    X(ERROR_FAILOVER_FORCE, "ERR FAILOVER with force option requires both a timeout and target HOST and IP.") \
+    X(ERROR_FAILOVER_TARGET, "ERR FAILOVER target HOST and PORT is not a replica.") \
+    X(ERROR_SAVING, "ERR Background save already in progress") \
+    X(ERROR_SAVE_FAILED, "ERR The data could not be saved. Check logs.") \
+    X(ERROR_SAVE_BUSY, "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.") \
+    X(ERROR_REWRITING, "ERR Background append only file rewriting already in progress") \
     X(ERROR_EXECABORT, "EXECABORT Transaction discarded because of previous errors.")                                                                                                                                                 \
     X(ERROR_EXECABORT_OOM,                                                                                                                                                                                                            \
       "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.")                                                                                                                          \
     X(ERROR_EXECABORT_ARITY, "EXECABORT Transaction discarded because of: wrong number of arguments for '%s' command")                                                                                                                \
+    X(ERROR_LOADING, "LOADING Redis is loading the dataset in memory") \
+    X(ERROR_MASTERDOWN, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.") \
+    X(ERROR_MISCONF, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.") \
+    X(ERROR_MISCONF_FILE, "MISCONF Errors writing to the AOF file: %s") \
+    X(ERROR_NO_PRIMARY_LINK, "NOMASTERLINK Can't SYNC while not connected with my master") \
+    X(ERROR_NOREPLICAS, "NOREPLICAS Not enough good replicas to write.") \
+    X(ERROR_READONLY, "READONLY You can't write against a read only replica.") \
+    X(ERROR_UNKNOWN_FATE, "UNCERTAIN The write was made, but not confirmed by enough replicas in time: it may be lost, or not.") \
     X(ERROR_NOAUTH, "NOAUTH Authentication required.")                                                                                                                                                                                \
     X(ERROR_HELLO_NOAUTH,                                                                                                                                                                                                             \
       "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time")                \

@@ -67,7 +67,7 @@ static void expire(struct call *c, int64_t unit_ms, bool from_now)
         reply_integer(c->reply, 0);
         return;
     }
-    generic_expire(c, &at, when);
+    generic_expire(c, &at, when, 3);
     reply_integer(c->reply, 1);
 }
 

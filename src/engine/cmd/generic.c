@@ -80,12 +80,29 @@ void generic_help(struct call *c, const char *container, const char *const *line
     reply_status(c->reply, "    Print this help.");
 }
 
-void generic_expire(struct call *c, const struct place *at, int64_t when)
+#define EXPIRE_WORDS_MAX 8 /* more conditions than these only say the same again */
+
+/* The expiry as the log has it, as a point in time, with the conditions from argv[conditions] on. */
+static void log_expiry(struct call *c, int64_t when, int conditions)
 {
-    if (when <= call_now(c)) {
+    char text[NUM_INT_MAX];
+    struct view words[EXPIRE_WORDS_MAX] = {VIEW("PEXPIREAT"), c->keys[0].name};
+    size_t n = 3;
+
+    words[2] = view_of(text, num_format_int(text, when));
+    for (int i = conditions; i > 0 && i < c->argc && n < EXPIRE_WORDS_MAX; i++)
+        words[n++] = c->argv[i];
+    call_effect(c, words, n);
+}
+
+void generic_expire(struct call *c, const struct place *at, int64_t when, int conditions)
+{
+    if (when <= call_now(c) && !c->session->replays) {
+        call_effect_delete(c, 0);
         call_delete(c, 0, at);
         return;
     }
+    log_expiry(c, when, conditions);
     db_expire(c->db, c->thread, &c->keys[0], at, when);
     call_changed(c, 0, "expire");
 }
@@ -365,6 +382,7 @@ void cmd_flushdb(struct call *c)
     if (!flush_options(c))
         return;
     flush(c, c->db);
+    c->forced = true;
     reply_ok(c->reply);
 }
 
@@ -374,5 +392,6 @@ void cmd_flushall(struct call *c)
         return;
     for (unsigned i = 0; i < keyspace_databases(c->server->keyspace); i++)
         flush(c, keyspace_db(c->server->keyspace, i));
+    c->forced = true;
     reply_ok(c->reply);
 }

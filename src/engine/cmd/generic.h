@@ -23,8 +23,9 @@ struct db *generic_db(struct call *c, int i);
 /* Has the item expired, though it is still there? */
 bool generic_expired(struct call *c, const struct item *it);
 
-/* Gives the item under key 0, found at `at`, an expiry (ms since the epoch); a time that is past removes it. */
-void generic_expire(struct call *c, const struct place *at, int64_t when);
+/* Gives the item under key 0, found at `at`, an expiry (ms since the epoch); a time that is past removes it. The log gets
+ * the words from argv[conditions] on with it; 0 for none. */
+void generic_expire(struct call *c, const struct place *at, int64_t when, int conditions);
 
 /* Takes the expiry of `it`, the item under key 0, found at `at`, away; false when it has none. */
 bool generic_persist(struct call *c, const struct item *it, const struct place *at);

@@ -20,6 +20,7 @@
 #include "engine/cmd/call.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
+#include "engine/server/replication.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/version.h"
@@ -370,7 +371,7 @@ static void info_replication(struct facts *f)
     field(f, "role", "master");
     field(f, "connected_slaves", "0");
     field(f, "master_failover_state", "no-failover");
-    field(f, "master_replid", "%s", f->server->repl_id);
+    field(f, "master_replid", "%s", f->server->replication->id);
     field(f, "master_replid2", "%040d", 0);
     field(f, "master_repl_offset", "0");
     field(f, "second_repl_offset", "-1");

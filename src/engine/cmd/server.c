@@ -14,14 +14,6 @@ void cmd_time(struct call *c)
     reply_bulk_integer(c->reply, now % 1000000);
 }
 
-void cmd_role(struct call *c)
-{
-    reply_array(c->reply, 3);
-    reply_bulk(c->reply, VIEW("master"));
-    reply_integer(c->reply, 0);
-    reply_array(c->reply, 0);
-}
-
 /* The end begins at once and cannot be stopped, so there is nothing to abort. There is nothing to save to either: who
  * asks for a save keeps the server, unless the end is forced. */
 void cmd_shutdown(struct call *c)

@@ -11,6 +11,7 @@
 #include "base/view.h"
 
 struct card;
+struct replica;
 struct transaction;
 
 enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };
@@ -21,12 +22,18 @@ struct session {
     uint8_t resp;      /* 2 or 3 */
     bool authenticated;
     bool admin;             /* came over the admin socket: no gate, limit or pause applies */
+    bool replays;           /* runs effects out of a log (a primary's stream, a file): nothing expires for it */
     bool local;             /* peer is loopback or a unix socket */
     bool no_touch;          /* CLIENT NO-TOUCH */
     bool no_evict;          /* CLIENT NO-EVICT */
     bool close_after_reply; /* QUIT, CLIENT KILL of oneself, protocol errors */
     uint8_t reply_mode;     /* enum session_reply_mode */
     uint8_t auth_failures;
+    bool waiting;           /* its command has been begun, and is run again until it need not wait (call_wait) */
+    int64_t wait_until_ms;  /* monotonic; 0: for ever */
+    uint64_t wait_ticket;   /* what it waits for */
+    uint64_t write_offset;  /* where in the log its last write ends */
+    struct replica *replica; /* it introduced itself as a replica's (server/replication.h); else NULL */
     struct transaction *transaction; /* MULTI and WATCH (cmd/transaction.h); NULL when neither was used */
 };
 

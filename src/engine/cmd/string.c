@@ -22,6 +22,7 @@
 #include "engine/types/value.h"
 #include "handlers.h"
 
+#define SET_WORDS_MAX 8 /* more options than these only say the same again */
 #define MGET_SMALL 64 /* so many values are read without asking what they cost */
 
 /* ---- replies ---- */
@@ -168,6 +169,18 @@ static bool exchange(struct call *c, struct item *old, const struct place *at, s
     return true;
 }
 
+/* The SET whose reply is wanted stands in the log as one that has none: SET with its other options, or GETSET's. */
+static void log_without_get(struct call *c, struct view value)
+{
+    struct view words[SET_WORDS_MAX] = {VIEW("SET"), c->keys[0].name, value};
+    size_t n = 3;
+
+    for (int i = 3; i < c->argc && n < SET_WORDS_MAX; i++)
+        if (!call_arg_is(c, i, "GET"))
+            words[n++] = c->argv[i];
+    call_effect(c, words, n);
+}
+
 static enum set_result set(struct call *c, const struct options *o, struct view value)
 {
     int64_t expiry = -1;
@@ -191,11 +204,14 @@ static enum set_result set(struct call *c, const struct options *o, struct view 
         return SET_REPLIED;
     call_changed(c, 0, "set");
     if (is_time(o->expiry)) {
+        call_effect_set(c, 0, value, expiry);
         call_changed(c, 0, "expire");
         c->changes--; /* two events, but one change */
         /* What was born expired goes as whatever expires: by being looked for. */
         if (expiry <= call_now(c))
             call_find(c, 0, NULL);
+    } else if (o->get) {
+        log_without_get(c, value);
     }
     return o->get ? SET_REPLIED : SET_DONE;
 }
@@ -275,8 +291,10 @@ void cmd_getdel(struct call *c)
     if (!call_read_typed(c, 0, ITEM_STRING, &it))
         return;
     reply_value(c, it);
-    if (it && call_find(c, 0, &at))
-        call_delete(c, 0, &at);
+    if (!it || !call_find(c, 0, &at))
+        return;
+    call_effect_delete(c, 0);
+    call_delete(c, 0, &at);
 }
 
 void cmd_getex(struct call *c)
@@ -293,10 +311,12 @@ void cmd_getex(struct call *c)
     reply_value(c, it);
     if (!it || o.expiry == EXPIRY_NONE || !call_find(c, 0, &at))
         return;
-    if (is_time(o.expiry))
-        generic_expire(c, &at, expiry);
-    else
-        generic_persist(c, it, &at);
+    if (is_time(o.expiry)) {
+        generic_expire(c, &at, expiry, 0);
+    } else if (generic_persist(c, it, &at)) {
+        struct view words[] = {VIEW("PERSIST"), c->keys[0].name};
+        call_effect(c, words, 2);
+    }
 }
 
 void cmd_strlen(struct call *c)
@@ -594,5 +614,6 @@ void cmd_incrbyfloat(struct call *c)
     if (!store(c, 0, it, &at, text, it ? item_expiry(it) : -1, ITEM_FORM_EMBSTR))
         return;
     call_changed(c, 0, "incrbyfloat");
+    call_effect(c, (struct view[]){VIEW("SET"), c->keys[0].name, text, VIEW("KEEPTTL")}, 4);
     reply_bulk(c->reply, text);
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -10,11 +11,13 @@
 #include "engine/cmd/transaction.h"
 #include "engine/store/watch.h"
 #include "engine/exec/lane.h"
+#include "engine/log/oplog.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/evict.h"
+#include "engine/store/cut.h"
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 #include "handlers.h"
@@ -22,6 +25,7 @@
 #define KEYS_MAX_STACK 16
 #define PARTITIONS_MAX 256 /* a command that needs more waits for them in the slow lane */
 #define GATE_WAIT_US 50    /* between two looks at a closed gate, or a taken partition, of threads that may wait */
+#define WAIT_LOOK_US 1000 /* between two looks of the admin socket's thread at what a command waits for */
 #define WORK_US 100        /* of a walk in the slow lane, before it lets a worker on the same core go on */
 #define REST_US 20
 #define ARGS_MAX 2048    /* longer requests, and transactions, are left to the slow lane from the beginning */
@@ -49,6 +53,7 @@ struct exec_job {
     struct arena arena; /* the worker's: what the request refers to, if not the connection's input */
     enum exec_manner manner;
     struct lock_set locks;
+    struct effects effects;
     bool begun; /* an EXEC that goes on with its queued command `member`, at the time `now` */
     size_t member;
     int64_t now;
@@ -129,6 +134,7 @@ void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_
     out->keys = NULL;
     out->key_count = 0;
     out->flaws = 0;
+    out->raw = (struct view){0};
     if (cmd && cmd->sub_count > 0 && argc > 1) {
         out->container = cmd;
         cmd = command_find_sub(cmd, argv[1]);
@@ -183,23 +189,57 @@ static void count_failure(struct executor *ex, const struct command *cmd)
     tally_add(&tally_of(ex, cmd)->failed, 1);
 }
 
-/* Runs one handler with its partitions held, and counts it. */
+/* What has been gathered gets its place in the log. Before anything that it touches is let go of. */
+static __attribute__((noinline)) void log_effects(struct executor *ex)
+{
+    oplog_append(ex->shared->server->log, ex->thread->index, &ex->effects);
+    effects_clear(&ex->effects);
+}
+
+static inline void commit(struct executor *ex)
+{
+    if (__builtin_expect(ex->effects.count > 0, 0))
+        log_effects(ex);
+}
+
+/* The command itself is its effect: it goes into the log at once when it stands alone. */
+static __attribute__((noinline)) void log_call(struct executor *ex, const struct call *c)
+{
+    bool is_raw = c->raw.n > 0 && c->raw.n == effects_words_size(c->argv, (size_t)c->argc);
+
+    if (is_raw && ex->effects.count == 0 && !c->in_exec)
+        oplog_append_raw(ex->shared->server->log, ex->thread->index, db_index(c->db), c->raw);
+    else if (is_raw)
+        effects_add_raw(&ex->effects, db_index(c->db), c->raw);
+    else
+        effects_add(&ex->effects, db_index(c->db), c->argv, (size_t)c->argc);
+}
+
+/* Runs one handler with its partitions held, and counts it. The caller commits before it lets go of them. */
 static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
 {
     uint64_t errors = c->reply->errors, now;
     struct command_tally *t = tally_of(ex, c->command);
 
+    if (__builtin_expect(c->server->keyspace->saving, 0) && (c->command->flags & COMMAND_WRITE))
+        for (unsigned i = 0; i < c->key_count; i++)
+            cut_before_write(c->db, c->thread, &c->keys[i]);
     c->command->run(c);
     if (__builtin_expect(c->walking != PARTITIONS, 0))
         call_unhold(c);
     if (__builtin_expect(c->verdict != CALL_DONE, 0))
         return c->verdict;
+    c->session->waiting = false;
     now = clock_ticks();
     command_tally_note(t, now - ex->since);
     ex->since = now;
     if (__builtin_expect(c->reply->errors != errors, 0))
         tally_add(&t->failed, 1);
-    tally_add(&ex->thread->changes, (int64_t)c->changes);
+    if (c->changes > 0 || __builtin_expect(c->forced, 0)) {
+        tally_add(&ex->thread->changes, (int64_t)c->changes);
+        if (c->effects && !c->logged)
+            log_call(ex, c);
+    }
     return CALL_DONE;
 }
 
@@ -220,6 +260,8 @@ static struct call make_call(struct executor *ex, struct exec_client *client, co
         .key_count = r->key_count,
         .in_lane = ex->is_lane,
         .walking = PARTITIONS,
+        .effects = oplog_active(server->log) && !client->session.replays ? &ex->effects : NULL,
+        .raw = r->raw,
     };
 }
 
@@ -263,6 +305,49 @@ static bool refused(struct exec_client *client, struct executor *ex, const struc
     return true;
 }
 
+/* Is it a write, or a transaction with one? */
+static bool writes(const struct exec_client *client, const struct command *cmd)
+{
+    const struct transaction *t = client->session.transaction;
+
+    if (cmd->run == cmd_exec && t)
+        for (size_t i = 0; i < t->count; i++)
+            if (t->queue[i].command->flags & COMMAND_WRITE)
+                return true;
+    return (cmd->flags & COMMAND_WRITE) != 0;
+}
+
+/* Checks for times that are not ordinary: see enum server_restriction. */
+static bool check_restricted(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+{
+    struct server *server = ex->shared->server;
+    unsigned why = atomic_load_explicit(&server->restrictions, memory_order_relaxed);
+    const struct command *cmd = r->command;
+    enum error_id error;
+
+    if (client->session.replays || (client->session.admin && !(why & RESTRICT_LOADING)))
+        return false;
+    if ((why & RESTRICT_LOADING) && !(cmd->flags & COMMAND_LOADING))
+        error = ERROR_LOADING;
+    else if ((why & RESTRICT_STALE) && !(cmd->flags & COMMAND_STALE))
+        error = ERROR_MASTERDOWN;
+    else if (!(why & (RESTRICT_REPLICA | RESTRICT_DISK | RESTRICT_FEW_REPLICAS)) || !writes(client, cmd))
+        return false;
+    else if (why & RESTRICT_DISK)
+        error = ERROR_MISCONF;
+    else if (why & RESTRICT_FEW_REPLICAS)
+        error = ERROR_NOREPLICAS;
+    else
+        error = ERROR_READONLY;
+    if (cmd->run == cmd_exec)
+        transaction_reset(&client->session);
+    if (error == ERROR_MISCONF && atomic_load(&server->file_error) != 0)
+        reply_error(client->reply, ERROR_MISCONF_FILE, strerror(atomic_load(&server->file_error)));
+    else
+        reply_error(client->reply, error);
+    return refused(client, ex, r);
+}
+
 /* Checks that need no key; replies and returns true when the command may not run. */
 static bool check_refused(struct executor *ex, struct exec_client *client, const struct exec_request *r)
 {
@@ -289,6 +374,8 @@ static bool check_refused(struct executor *ex, struct exec_client *client, const
         reply_error(client->reply, ERROR_SYNTAX);
         return refused(client, ex, r);
     }
+    if (atomic_load_explicit(&ex->shared->server->restrictions, memory_order_relaxed) != 0)
+        return check_restricted(ex, client, r);
     return false;
 }
 
@@ -372,6 +459,10 @@ static enum exec_status to_lane(struct executor *ex, struct exec_client *client,
     job->arena = ex->arena;
     ex->arena = (struct arena){0};
     job->manner = manner;
+    if (ex->effects.count > 0) {
+        job->effects = ex->effects;
+        ex->effects = (struct effects){0};
+    }
     if (locks) {
         job->locks = *locks;
         gate_job_begin(&ex->shared->gate);
@@ -541,6 +632,7 @@ static enum exec_status run_exec(struct executor *ex, struct exec_client *client
         return EXEC_LANE;
     }
     command_tally_note(tally_of(ex, r->command), clock_ticks() - began);
+    commit(ex);
     unlock_all(ks, &locks);
     return EXEC_DONE;
 }
@@ -561,6 +653,7 @@ static enum exec_status run_single(struct executor *ex, struct exec_client *clie
         locks.at[0] = partition;
         return to_lane(ex, client, r, JOB_HOLDING, &locks);
     }
+    commit(ex);
     keyspace_release(ks, partition);
     return EXEC_DONE;
 }
@@ -584,6 +677,7 @@ static enum exec_status run_keys(struct executor *ex, struct exec_client *client
     c = make_call(ex, client, r);
     if (run_handler(ex, &c) == CALL_TO_LANE)
         return to_lane(ex, client, r, JOB_HOLDING, &locks);
+    commit(ex);
     unlock_all(ks, &locks);
     return EXEC_DONE;
 }
@@ -607,6 +701,8 @@ static enum exec_status dispatch(struct executor *ex, struct exec_client *client
             return to_lane(ex, client, r, JOB_WALKING, NULL);
         case CALL_BUSY:
             return busy(ex, client, r, c.busy);
+        case CALL_WAITS:
+            return EXEC_WAITS;
         default:
             return EXEC_DONE;
         }
@@ -620,6 +716,7 @@ static inline bool is_plain(struct executor *ex, const struct exec_client *clien
 
     return r->command && r->flaws == 0 && client->session.authenticated && !client->session.transaction &&
            atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&server->restrictions, memory_order_relaxed) == 0 &&
            (!(r->command->flags & COMMAND_DENYOOM) ||
             atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0);
 }
@@ -761,6 +858,7 @@ static void run_exclusive(struct executor *ex, struct exec_client *client, struc
         c.exclusive = c.in_lane = true;
         run_handler(ex, &c);
     }
+    commit(ex);
     gate_open(&ex->shared->gate);
 }
 
@@ -793,6 +891,7 @@ static void run_wide(struct executor *ex, struct exec_client *client, struct exe
             c.in_lane = true;
             run_handler(ex, &c);
         }
+        commit(ex);
         wide_unlock(ks, set);
         gate_job_end(&ex->shared->gate);
     } else {
@@ -840,12 +939,17 @@ void exec_run_waiting(struct executor *ex, struct exec_client *client, struct ex
     } else if (r->command->scope != SCOPE_CONNECTION || members) {
         run_wide(ex, client, r, members);
     } else { /* outside the gate */
-        config_read_lock(ex->shared->server->config);
-        c = make_call(ex, client, r);
-        c.in_lane = true;
-        run_handler(ex, &c);
-        config_read_unlock(ex->shared->server->config);
+        do {
+            config_read_lock(ex->shared->server->config);
+            c = make_call(ex, client, r);
+            c.in_lane = true;
+            run_handler(ex, &c);
+            config_read_unlock(ex->shared->server->config);
+            if (c.verdict == CALL_WAITS)
+                clock_sleep_us(WAIT_LOOK_US);
+        } while (c.verdict == CALL_WAITS);
     }
+    oplog_wake(ex->shared->server->log, ex->thread->index);
 }
 
 /* A walk; or what takes long and needs no keys. */
@@ -874,6 +978,7 @@ static void run_holding(struct executor *ex, struct exec_job *job)
     } else {
         run_handler(ex, &c);
     }
+    commit(ex);
     unlock_all(ex->shared->server->keyspace, &job->locks);
     gate_job_end(&ex->shared->gate);
 }
@@ -886,6 +991,10 @@ static void run_job(struct executor *ex, void *arg)
     struct handle h = client->handle;
 
     exec_begin(ex);
+    if (job->effects.count > 0) {
+        buf_free(&ex->effects.bytes);
+        ex->effects = job->effects;
+    }
     switch (job->manner) {
     case JOB_HOLDING:
         run_holding(ex, job);
@@ -900,6 +1009,9 @@ static void run_job(struct executor *ex, void *arg)
         run_exclusive(ex, client, &job->request);
         break;
     }
+    if (oplog_appended(sh->server->log, ex->thread->index))
+        client->session.write_offset = oplog_end(sh->server->log, ex->thread->index);
+    oplog_wake(sh->server->log, ex->thread->index);
     evict_call_in(sh->server);
     heap_trim(ex->thread->heap); /* who knows when this thread works again */
     arena_reset(&ex->arena);

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/view.h"
+#include "engine/log/effects.h"
 #include "engine/cmd/session.h"
 #include "engine/exec/gate.h"
 #include "engine/exec/park.h"
@@ -44,6 +45,7 @@ struct executor {
     struct exec_shared *shared;
     struct thread *thread;
     struct arena arena; /* emptied by the caller between batches */
+    struct effects effects; /* of what runs now, until they are in the log */
     uint64_t since;     /* clock_ticks at which the command that runs, or runs next, began */
     bool is_lane;
 };
@@ -62,6 +64,7 @@ enum exec_status {
     EXEC_DONE,   /* replied */
     EXEC_PARKED, /* will be woken when a partition is free: run it again then */
     EXEC_AGAIN,  /* run it again at once */
+    EXEC_WAITS,  /* its session waits (call_wait): run it again when that may be over */
     EXEC_HELD,   /* the gate is closed, or CLIENT PAUSE holds it: run it again later */
     EXEC_LANE,   /* call exec_submit; the connection is left alone until lane_done */
 };
@@ -81,6 +84,7 @@ struct exec_request {
     int argc;
     unsigned key_count;
     uint8_t flaws;       /* enum request_flaw */
+    struct view raw;     /* the request as it came, when it came as an array; else empty */
     struct key only_key; /* of a command with one key; several are in the arena */
 };
 

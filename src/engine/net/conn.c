@@ -11,9 +11,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/cmd/transaction.h"
+#include "engine/log/oplog.h"
+#include "engine/net/feed.h"
 #include "engine/net/worker.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
+#include "engine/server/replication.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 
@@ -52,9 +55,12 @@ static void settle_events(struct worker *w, struct conn *c)
 {
     uint32_t events = 0;
 
-    if (c->state == CONN_READY && !c->flushing && !c->peer_done && !c->later)
+    if (c->state == CONN_READY && !c->flushing && !c->peer_done && !c->later && !c->hands_off && !c->withheld)
         events |= EPOLLIN;
-    if (c->state != CONN_LANE && resp_pending(&c->out) > 0)
+    if (c->state != CONN_LANE && !c->hands_off && !c->withheld && resp_pending(&c->out) > 0)
+        events |= EPOLLOUT;
+    c->blocked_out = c->fed && feed_pending(w, c);
+    if (c->blocked_out)
         events |= EPOLLOUT;
     watch_events(w, c, events);
 }
@@ -89,6 +95,9 @@ void conn_close(struct worker *w, struct conn *c)
         return;
     if (c->state == CONN_HELD)
         w->held--;
+    if (c->queued)
+        atomic_fetch_sub(&server_of(w)->waiters, 1);
+    feed_leave(w, c);
     c->state = CONN_CLOSED;
     epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
@@ -148,6 +157,8 @@ static bool conn_flush(struct worker *w, struct conn *c)
     size_t left = FLUSH_MAX;
     ssize_t n;
 
+    if (c->withheld || c->hands_off)
+        return true;
     while (resp_pending(&c->out) > 0 && left > 0) {
         int count = clip(iov, resp_gather(&c->out, iov, IOV_BATCH), left);
         n = count == 1 ? send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) : writev(c->fd, iov, count);
@@ -169,6 +180,8 @@ static bool conn_flush(struct worker *w, struct conn *c)
     }
     if (resp_pending(&c->out) == 0 && c->out.buf.cap > READ_MAX)
         buf_free(&c->out.buf);
+    if (c->fed && !feed_send(w, c))
+        return false;
     if (c->flushing && resp_pending(&c->out) == 0) {
         conn_close(w, c);
         return false;
@@ -201,6 +214,10 @@ static bool over_output_limit(struct worker *w, struct conn *c)
 
 void conn_check(struct worker *w, struct conn *c)
 {
+    if (c->client.session.replica && c->state != CONN_LANE) {
+        feed_check(w, c);
+        return;
+    }
     if (c->state != CONN_LANE && over_output_limit(w, c))
         conn_close(w, c);
 }
@@ -263,11 +280,29 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
             continue;
         }
         exec_prepare(&w->ex, r.argv, r.argc, &requests[n]);
+        if (buf_head(&c->in)[at - r.consumed] == '*')
+            requests[n].raw = view_of(buf_head(&c->in) + at - r.consumed, r.consumed);
         ends[n++] = at;
         if (!limits.authenticated)
             break; /* one command at a time until it has logged in */
     }
     return n;
+}
+
+/* Puts it among those that conn_progress looks at; until_ms: monotonic, 0 for ever. */
+static void wait_for_progress(struct worker *w, struct conn *c, int64_t until_ms)
+{
+    if (until_ms != 0 && until_ms < w->wait_due_ms)
+        w->wait_due_ms = until_ms;
+    if (c->queued)
+        return;
+    c->queued = true;
+    atomic_fetch_add(&server_of(w)->waiters, 1);
+    if (w->waiting_count == w->waiting_cap) {
+        w->waiting_cap = w->waiting_cap ? 2 * w->waiting_cap : 16;
+        w->waiting = mem_realloc(w->waiting, w->waiting_cap * sizeof *w->waiting);
+    }
+    w->waiting[w->waiting_count++] = c->client.handle;
 }
 
 /* The command at the head of the input cannot go on now. */
@@ -278,6 +313,9 @@ static void suspend(struct worker *w, struct conn *c, enum exec_status status)
     } else if (status == EXEC_HELD) {
         c->state = CONN_HELD;
         w->held++;
+    } else if (status == EXEC_WAITS) {
+        wait_for_progress(w, c, c->client.session.wait_until_ms);
+        c->state = CONN_WAITS;
     } else {
         c->state = CONN_LANE;
     }
@@ -346,6 +384,10 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
             break; /* the rest is parsed again, which only pays behind slow ones */
     }
     gate_leave(&sh->gate, thread);
+    if (oplog_appended(sh->server->log, thread)) {
+        c->client.session.write_offset = oplog_end(sh->server->log, thread);
+        oplog_wake(sh->server->log, thread);
+    }
     return i > 0 ? ends[i - 1] : 0;
 }
 
@@ -379,7 +421,7 @@ static void give_input_back(struct worker *w, struct conn *c)
 /* Has it requests to run, as far as is known? */
 static bool may_run(const struct conn *c)
 {
-    return c->state == CONN_READY && !c->flushing && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need;
+    return c->state == CONN_READY && !c->flushing && !c->hands_off && !c->withheld && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need;
 }
 
 /* Puts it into the queue of those that go on in the next turn. */
@@ -412,6 +454,37 @@ bool conn_go_on(struct worker *w)
     return w->later_count > 0;
 }
 
+/* It said something as a replica; while a snapshot is made for it, it is left alone. */
+static void settle_replica(struct worker *w, struct conn *c)
+{
+    unsigned state = atomic_load(&c->client.session.replica->state);
+
+    c->hands_off = state == REPLICA_WAITING || state == REPLICA_RECEIVING;
+    if (state == REPLICA_ONLINE && !c->fed)
+        feed_touch(w, c);
+}
+
+/* Keeps the replies back if what they promise is not safe yet. With appendfsync always that goes for reads too: they may
+ * have seen what is not. */
+static void withhold(struct worker *w, struct conn *c)
+{
+    struct server *s = server_of(w);
+    const struct config *cfg = s->config;
+    bool always = setting(&cfg->appendonly) && setting(&cfg->appendfsync) == FSYNC_ALWAYS;
+    uint64_t need = always ? oplog_head(s->log) : c->client.session.write_offset;
+    int64_t until_ms = 0;
+
+    if (c->withheld || resp_pending(&c->out) == 0 || c->client.session.replica || need <= server_safe(s))
+        return;
+    if (setting(&cfg->durability) != DURABILITY_ASYNC)
+        until_ms = w->mono_ms + setting(&cfg->durability_timeout);
+    wait_for_progress(w, c, until_ms);
+    c->withheld = true;
+    c->withheld_offset = need;
+    c->withheld_until_ms = until_ms;
+    atomic_store(&s->replication->want_acks, true);
+}
+
 void conn_process(struct worker *w, struct conn *c)
 {
     struct exec_request requests[BATCH_MAX];
@@ -435,6 +508,10 @@ void conn_process(struct worker *w, struct conn *c)
         if (status != EXEC_DONE)
             suspend(w, c, status);
         arena_reset(&w->ex.arena);
+        if (c->client.session.replica)
+            settle_replica(w, c);
+        if (server_holds_replies(server_of(w)))
+            withhold(w, c);
         if (w->ex.since > w->turn_end && may_run(c)) {
             go_on_later(w, c);
             break;
@@ -450,13 +527,78 @@ void conn_process(struct worker *w, struct conn *c)
         to_lane(w, c);
         return;
     }
-    if (c->peer_done && c->state == CONN_READY && !c->later)
+    if (c->peer_done && c->state == CONN_READY && !c->later && !c->hands_off && !c->withheld)
         c->flushing = true;
     if (!conn_flush(w, c))
         return;
     give_input_back(w, c);
     show_buffers(c);
     settle_events(w, c);
+}
+
+void conn_settle(struct worker *w, struct conn *c)
+{
+    if (c->state != CONN_LANE && conn_flush(w, c))
+        settle_events(w, c);
+}
+
+/* The replies were not safe in time. Nobody knows whether they will be: their connection says so and ends. */
+static void give_up(struct conn *c)
+{
+    resp_writer_cut(&c->out, c->out.buf.off, 0);
+    reply_error(&c->out.base, ERROR_UNKNOWN_FATE);
+    c->flushing = true;
+}
+
+/* Does it have to wait still? *due is then lowered to its end. */
+static bool must_wait(struct worker *w, const struct conn *c, uint64_t safe, int64_t *due)
+{
+    int64_t until = c->withheld_until_ms;
+
+    if (!c->withheld || c->withheld_offset <= safe || (until != 0 && w->mono_ms >= until))
+        return false;
+    *due = until != 0 && until < *due ? until : *due;
+    return true;
+}
+
+/* Its wait may be over: sends what was withheld, and runs its command (again), which may wait again. */
+static void go_on(struct worker *w, struct conn *c, uint64_t safe)
+{
+    if (c->withheld && c->withheld_offset > safe)
+        give_up(c);
+    c->withheld = false;
+    if (c->state == CONN_WAITS)
+        c->state = CONN_READY;
+    if (c->state == CONN_READY)
+        conn_process(w, c);
+    else
+        conn_settle(w, c);
+}
+
+void conn_progress(struct worker *w)
+{
+    unsigned n = w->waiting_count, left = 0;
+    uint64_t safe = n > 0 ? server_safe(server_of(w)) : 0;
+    int64_t due = INT64_MAX;
+
+    w->wait_due_ms = INT64_MAX;
+    for (unsigned i = 0; i < n; i++) {
+        struct handle h = w->waiting[i];
+        struct conn *c = worker_conn(w, h.worker >> 8, h.id);
+        if (!c || !c->queued)
+            continue;
+        if (must_wait(w, c, safe, &due)) {
+            w->waiting[left++] = h;
+            continue;
+        }
+        c->queued = false;
+        atomic_fetch_sub(&server_of(w)->waiters, 1);
+        go_on(w, c, safe);
+    }
+    memmove(w->waiting + left, w->waiting + n, (w->waiting_count - n) * sizeof *w->waiting);
+    w->waiting_count -= n - left;
+    if (due < w->wait_due_ms)
+        w->wait_due_ms = due;
 }
 
 /* False when the input limit is passed. */
@@ -476,7 +618,7 @@ void conn_readable(struct worker *w, struct conn *c)
     size_t want = READ_MIN;
     ssize_t n;
 
-    if (c->state != CONN_READY || c->flushing || c->later)
+    if (c->state != CONN_READY || c->flushing || c->later || c->hands_off || c->withheld)
         return;
     if (c->in.cap == 0) {
         c->in = w->spare;
@@ -533,6 +675,8 @@ void conn_lane_done(struct worker *w, struct conn *c)
     apply_reply_mode(c, c->lane_mark, c->lane_shares);
     if (c->client.session.close_after_reply)
         c->flushing = true;
+    if (server_holds_replies(server_of(w)))
+        withhold(w, c);
     if (over_output_limit(w, c))
         conn_close(w, c);
     else

@@ -13,6 +13,7 @@ enum conn_state {
     CONN_READY,  /* reads and runs */
     CONN_PARKED, /* its next command waits for a partition */
     CONN_HELD,   /* its next command waits for the gate, or for CLIENT PAUSE to end */
+    CONN_WAITS,  /* its command waits for replicas, the disk, a snapshot */
     CONN_LANE,   /* the slow lane has its session and its writer */
     CONN_CLOSED, /* is freed at the end of the turn */
 };
@@ -27,6 +28,13 @@ struct conn {
     bool peer_done;        /* the peer sends no more */
     bool later;            /* goes on in the next turn */
     bool stranger;         /* counts among the server's strangers */
+    bool fed;              /* is in its worker's list of replicas */
+    bool hands_off;        /* a replica's, to which the snapshots' thread writes: nothing is read or sent */
+    bool blocked_out;      /* the socket took less of the stream than there is */
+    bool queued;           /* is among those that conn_progress looks at */
+    bool withheld;         /* its replies wait until what they promise is safe: it runs nothing meanwhile */
+    uint64_t withheld_offset;
+    int64_t withheld_until_ms; /* monotonic; 0: for ever */
     uint8_t failures_seen; /* failed logins that it has waited for */
     uint32_t events;       /* what epoll watches */
     size_t need;           /* input bytes before parsing is worth it */
@@ -64,6 +72,12 @@ void conn_process(struct worker *w, struct conn *c);
 
 /* Goes on with connections that the last turn left, one at least; true when there are still some. */
 bool conn_go_on(struct worker *w);
+
+/* Sends what is ready, and has epoll watch what is to be watched now. May close the connection. */
+void conn_settle(struct worker *w, struct conn *c);
+
+/* What replies or waiting commands wait for has come further, or a time is up: looks at those of this worker. */
+void conn_progress(struct worker *w);
 
 /* Closes it when too much output waits for too long. */
 void conn_check(struct worker *w, struct conn *c);

@@ -15,6 +15,8 @@ enum message_kind {
     MESSAGE_HELD,    /* run again what the gate or CLIENT PAUSE held back */
     MESSAGE_LISTEN,  /* the set of listeners changed */
     MESSAGE_RECHECK, /* allow-from changed */
+    MESSAGE_TOUCH,    /* fd: slot, id: its record as a replica changed */
+    MESSAGE_PROGRESS, /* what replies and commands wait for has come further */
     MESSAGE_STOP,
 };
 

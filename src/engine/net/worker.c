@@ -8,9 +8,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/exec/lane.h"
+#include "engine/log/oplog.h"
 #include "engine/net/conn.h"
+#include "engine/net/feed.h"
+#include "engine/persist/persist.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
+#include "engine/server/replication.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/store/access.h"
@@ -23,6 +27,7 @@
 #define CHECK_TICKS 10 /* every connection is checked once in so many */
 #define STEP_US 100
 #define SLOW_US 30  /* of a command, after which the turn's end is looked at */
+#define IDLE_US 2000 /* without events, and longer steps keep nobody waiting */
 #define TURN_US 400 /* after which connections wait for the next turn */
 #define RECLAIM_BLOCKS 256
 
@@ -51,6 +56,7 @@ void worker_init(struct worker *w, struct exec_shared *shared, struct thread *th
     w->ex.thread = thread;
     w->index = index;
     w->listeners = listeners;
+    w->wait_due_ms = INT64_MAX;
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     inbox_init(&w->inbox);
     worker_watch(w, w->inbox.eventfd, worker_tag(w->inbox.eventfd), EPOLLIN);
@@ -72,6 +78,9 @@ void worker_free(struct worker *w)
     mem_free(w->strangers.list);
     mem_free(w->conns);
     mem_free(w->later);
+    mem_free(w->feeds);
+    mem_free(w->waiting);
+    buf_free(&w->ex.effects.bytes);
 }
 
 /* Calls fn for every connection; fn may close it. */
@@ -154,7 +163,8 @@ static void handle_message(struct worker *w, const struct message *m)
 {
     struct conn *c = NULL;
 
-    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE || m->kind == MESSAGE_KILL) {
+    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE || m->kind == MESSAGE_KILL ||
+        m->kind == MESSAGE_TOUCH) {
         c = worker_conn(w, (uint32_t)m->fd, m->id);
         if (!c)
             return;
@@ -183,6 +193,12 @@ static void handle_message(struct worker *w, const struct message *m)
         break;
     case MESSAGE_RECHECK:
         each_conn(w, recheck);
+        break;
+    case MESSAGE_TOUCH:
+        feed_touch(w, c);
+        break;
+    case MESSAGE_PROGRESS:
+        conn_progress(w);
         break;
     case MESSAGE_STOP:
         w->stopping = true;
@@ -262,6 +278,16 @@ static bool is_paused(struct worker *w, int64_t *until)
     return *until != 0;
 }
 
+static void tick_replication(struct worker *w)
+{
+    struct exec_shared *sh = w->ex.shared;
+
+    if (!gate_enter(&sh->gate, w->ex.thread->index))
+        return;
+    replication_tick(sh->server->replication, w->ex.thread, w->mono_ms);
+    gate_leave(&sh->gate, w->ex.thread->index);
+}
+
 static void tick(struct worker *w)
 {
     struct server *s = server_of(w);
@@ -272,6 +298,8 @@ static void tick(struct worker *w)
         access_tick(w->now_ms);
         server_stats_sample(s);
         defrag_cycle_tick(s, w->now_ms);
+        persist_tick(s->persistence, w->mono_ms);
+        tick_replication(w);
         lane_kick(w->ex.shared->lanes[EXEC_LANE_WAITING]); /* what takes longer */
     }
     heap_drain_check(w->ex.thread->heap);
@@ -282,12 +310,48 @@ static void tick(struct worker *w)
     check_some(w);
 }
 
-/* Timers and steps; returns how long the loop may sleep, in ms. */
-static int housekeeping(struct worker *w)
+/* Frees some of what was dropped; inside the gate, since a snapshot may want it first. */
+static bool reclaim(struct worker *w)
 {
-    bool more = keyspace_reclaim(server_of(w)->keyspace, w->ex.thread, RECLAIM_BLOCKS);
+    struct exec_shared *sh = w->ex.shared;
+    bool more;
+
+    if (!atomic_load_explicit(&sh->server->keyspace->has_dropped, memory_order_relaxed))
+        return false;
+    if (!gate_enter(&sh->gate, w->ex.thread->index))
+        return true;
+    more = keyspace_reclaim(sh->server->keyspace, w->ex.thread, RECLAIM_BLOCKS);
+    gate_leave(&sh->gate, w->ex.thread->index);
+    return more;
+}
+
+/* Takes its part in a snapshot, if one is being made; returns the milliseconds until it must again. */
+static int64_t snapshot(struct worker *w, bool idle)
+{
+    struct exec_shared *sh = w->ex.shared;
+    struct snapshot *s = &sh->server->persistence->snapshot;
+    int64_t wait;
+
+    if (!snapshot_walking(s))
+        return INT64_MAX;
+    if (!gate_enter(&sh->gate, w->ex.thread->index))
+        return 1;
+    wait = snapshot_walking(s) ? snapshot_step(s, w->ex.thread, &w->snapshot, idle) : INT64_MAX;
+    gate_leave(&sh->gate, w->ex.thread->index);
+    return wait;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Timers and steps; returns how long the loop may sleep, in ms. idle: nobody wants anything. */
+static int housekeeping(struct worker *w, bool idle)
+{
+    bool more = reclaim(w);
     bool was_paused = w->paused;
-    int64_t due, pause_end, defrag_ms = defrag(w);
+    int64_t due, pause_end, step_ms = least(defrag(w), snapshot(w, idle));
 
     w->paused = is_paused(w, &pause_end);
     if (was_paused && !w->paused)
@@ -299,7 +363,12 @@ static int housekeeping(struct worker *w)
     due = w->expire_due_ms < w->tick_due_ms ? w->expire_due_ms : w->tick_due_ms;
     if (w->paused && pause_end < due)
         due = pause_end;
-    due = due - w->now_ms < defrag_ms ? due - w->now_ms : defrag_ms;
+    due = least(due - w->now_ms, step_ms);
+    if (w->mono_ms >= w->wait_due_ms)
+        conn_progress(w);
+    if (w->wait_due_ms != INT64_MAX)
+        due = least(due, w->wait_due_ms - w->mono_ms);
+    oplog_wake(server_of(w)->log, w->ex.thread->index);
     return more || due <= 0 ? 0 : (int)due;
 }
 
@@ -364,14 +433,19 @@ void *worker_run(void *arg)
         if (left)
             handle_inbox(w);
         conn_go_on(w);
-        sleep_ms = housekeeping(w);
+        if (n > 0)
+            w->event_us = start;
+        sleep_ms = housekeeping(w, start - w->event_us > IDLE_US);
         retry_some(w);
+        feed_turn(w);
         left = w->message_next < w->message_count;
         if (left || w->later_count > 0 || w->retry_left > 0)
             sleep_ms = 0;
         if (w->closed) /* a file is free again */
             accept_retry(w);
         conn_bury(w);
+        if (!feed_sleep(w))
+            sleep_ms = 0;
         note_pause(w, clock_mono_us() - start);
     }
     for (uint32_t i = 0; i < w->conn_cap; i++)

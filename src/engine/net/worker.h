@@ -12,6 +12,7 @@
 #include "engine/net/accept.h"
 #include "engine/net/inbox.h"
 #include "engine/net/listeners.h"
+#include "engine/persist/snapshot.h"
 #include "engine/server/defrag_cycle.h"
 
 struct conn;
@@ -43,10 +44,17 @@ struct worker {
     uint64_t turn_end;    /* clock_ticks at which this turn should be over */
     uint64_t slow_ticks;  /* a command that takes longer may end its batch */
     struct conn *closed;  /* to be freed at the end of the turn */
+    struct conn **feeds; /* replicas that get the stream */
+    unsigned feed_count, feed_cap;
+    struct handle *waiting; /* connections whose command or replies wait (conn_progress) */
+    unsigned waiting_count, waiting_cap;
+    int64_t wait_due_ms; /* monotonic: the earliest end of a wait; INT64_MAX: none */
+    struct snapshot_share snapshot;
     atomic_uint load;     /* connections, those on their way included */
     struct buf spare;     /* an input buffer for whoever reads next */
     int64_t now_ms;       /* wall clock of this turn */
     int64_t mono_ms;      /* monotonic clock of this turn */
+    int64_t event_us;     /* monotonic: when there were events last */
     unsigned held;        /* connections in CONN_HELD */
     bool paused;          /* CLIENT PAUSE was in force at the end of the turn before */
     uint32_t expire_next; /* partition where expiry goes on */

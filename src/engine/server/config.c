@@ -352,6 +352,13 @@ const char *config_path(const struct config *c)
 
 /* ---- CONFIG SET ---- */
 
+void config_note(struct config *c, const char *name, struct view value)
+{
+    pthread_rwlock_wrlock(&c->private->lock);
+    store_string(c, config_row_find(view_str(name)), value);
+    pthread_rwlock_unlock(&c->private->lock);
+}
+
 void config_on_change(struct config *c, const char *name, config_hook_fn *hook, void *arg)
 {
     struct config_private *p = c->private;

@@ -30,6 +30,14 @@ enum config_protected { ENABLE_NO, ENABLE_YES, ENABLE_LOCAL }; /* enable-debug-c
 
 enum config_supervised { SUPERVISED_NO, SUPERVISED_SYSTEMD, SUPERVISED_UPSTART, SUPERVISED_AUTO };
 
+enum config_fsync { FSYNC_EVERYSEC, FSYNC_ALWAYS, FSYNC_NO }; /* appendfsync */
+
+enum config_durability { /* durability: who has a write before it is answered */
+                         DURABILITY_ASYNC,
+                         DURABILITY_REPLICA,
+                         DURABILITY_QUORUM,
+};
+
 struct config_output_limit { /* client-output-buffer-limit, per class */
     config_number hard, soft, soft_seconds;
 };
@@ -51,6 +59,18 @@ struct config {
     config_number active_defrag_cycle_max, hz, lua_time_limit;
     config_number lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del, lazyfree_lazy_user_del;
     config_number lazyfree_lazy_user_flush;
+    /* snapshots and the append-only file */
+    char *save, *dbfilename, *appendfilename, *appenddirname;
+    config_number stop_writes_on_bgsave_error, rdbcompression, rdbchecksum, rdb_key_save_delay, key_load_delay;
+    config_number appendonly, appendfsync, no_appendfsync_on_rewrite, auto_aof_rewrite_percentage;
+    config_number auto_aof_rewrite_min_size, aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled;
+    /* replication */
+    char *replicaof, *masterauth, *masteruser, *replica_announce_ip;
+    config_number replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, replica_announced;
+    config_number replica_announce_port, replica_priority, repl_disable_tcp_nodelay, repl_diskless_sync;
+    config_number repl_diskless_sync_delay, repl_diskless_sync_max_replicas, repl_ping_replica_period, repl_timeout;
+    config_number repl_backlog_size, repl_backlog_ttl, min_replicas_to_write, min_replicas_max_lag;
+    config_number durability, durability_timeout, durability_members;
     /* access */
     char *requirepass;
     config_number enable_debug_command, enable_protected_configs, enable_module_command;
@@ -105,6 +125,9 @@ bool config_protected_ok(const struct config *c, bool local);
  * several directives with the same arg is called once for all that change together. */
 typedef int config_hook_fn(void *arg, struct config *c, char *err, size_t err_size);
 void config_on_change(struct config *c, const char *name, config_hook_fn *hook, void *arg);
+
+/* Gives a directive of one string, or of words, a value that something else than CONFIG SET decided on; no hook is called. Gate closed. */
+void config_note(struct config *c, const char *name, struct view value);
 
 /* Calls emit for each directive whose name matches one of the patterns, each name once: pattern by pattern, those that a
  * glob matches in table order. A name without glob characters is emitted as it was spelt, as Redis does. */

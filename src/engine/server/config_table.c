@@ -5,7 +5,7 @@
  * named in the log once when it was given. Giving it a meaning is giving it a field.
  *
  * Where defaults differ from Redis: bind is the loopback addresses (a cache that nobody configured is not for the
- * network), and syslog-ident is "larder".
+ * network), syslog-ident is "larder", and a full synchronisation waits for nobody (repl-diskless-sync-delay).
  */
 #include "engine/server/config_table.h"
 
@@ -99,9 +99,21 @@ static const struct config_name protections[] = {
     {NULL, 0, false},
 };
 
-/* Enumerations of directives without meaning here: the values only tell the names apart. */
 static const struct config_name fsyncs[] = {
-    {"everysec", 0, false}, {"always", 1, false}, {"no", 2, false}, {NULL, 0, false}};
+    {"everysec", FSYNC_EVERYSEC, false},
+    {"always", FSYNC_ALWAYS, false},
+    {"no", FSYNC_NO, false},
+    {NULL, 0, false},
+};
+
+static const struct config_name durabilities[] = {
+    {"async", DURABILITY_ASYNC, false},
+    {"replica", DURABILITY_REPLICA, false},
+    {"quorum", DURABILITY_QUORUM, false},
+    {NULL, 0, false},
+};
+
+/* Enumerations of directives without meaning here: the values only tell the names apart. */
 static const struct config_name oom_adjustments[] = {
     {"no", 0, false}, {"yes", 1, false}, {"relative", 1, false}, {"absolute", 2, false}, {NULL, 0, false}};
 static const struct config_name pubsub_defaults[] = {
@@ -159,6 +171,9 @@ static const struct config_row rows[] = {
     INT("threads", NULL, FIXED, F(threads), 0, THREADS_LIMIT, 0),
     WORDS("allow-from", NULL, 0, F(allow_from), "", config_rule_allow_from),
     STRING("admin-socket", NULL, FIXED, F(admin_socket), "", config_rule_socket),
+    ENUM("durability", NULL, 0, F(durability), durabilities, DURABILITY_ASYNC),
+    INT("durability-timeout", NULL, 0, F(durability_timeout), 1, INT_MAX, 5000),
+    INT("durability-members", NULL, 0, F(durability_members), 0, INT_MAX, 0),
 
     /* Process */
     BOOL("daemonize", NULL, FIXED, F(daemonize), 0),
@@ -256,54 +271,54 @@ static const struct config_row rows[] = {
     WORDS("latency-tracking-info-percentiles", NULL, ROW_BY_NAME, NONE, "50 99 99.9", config_rule_percentiles),
 
     /* Snapshots and the append-only file */
-    TEXT("save", NULL, ROW_SAVE, 0, NONE, "3600 1 300 100 60 10000", config_rule_save),
-    BOOL("stop-writes-on-bgsave-error", NULL, 0, NONE, 1),
-    BOOL("rdbcompression", NULL, 0, NONE, 1),
-    BOOL("rdbchecksum", NULL, FIXED, NONE, 1),
+    TEXT("save", NULL, ROW_SAVE, 0, F(save), "3600 1 300 100 60 10000", config_rule_save),
+    BOOL("stop-writes-on-bgsave-error", NULL, 0, F(stop_writes_on_bgsave_error), 1),
+    BOOL("rdbcompression", NULL, 0, F(rdbcompression), 1),
+    BOOL("rdbchecksum", NULL, FIXED, F(rdbchecksum), 1),
     ENUM("sanitize-dump-payload", NULL, 0, NONE, sanitize_levels, 0),
-    STRING("dbfilename", NULL, ROW_PROTECTED, NONE, "dump.rdb", config_rule_filename),
+    STRING("dbfilename", NULL, ROW_PROTECTED, F(dbfilename), "dump.rdb", config_rule_filename),
     BOOL("rdb-del-sync-files", NULL, 0, NONE, 0),
     BOOL("rdb-save-incremental-fsync", NULL, 0, NONE, 1),
-    INT("rdb-key-save-delay", NULL, HIDDEN, NONE, INT_MIN, INT_MAX, 0),
-    INT("key-load-delay", NULL, HIDDEN, NONE, INT_MIN, INT_MAX, 0),
+    INT("rdb-key-save-delay", NULL, HIDDEN, F(rdb_key_save_delay), INT_MIN, INT_MAX, 0),
+    INT("key-load-delay", NULL, HIDDEN, F(key_load_delay), INT_MIN, INT_MAX, 0),
     INT("loading-process-events-interval-bytes", NULL, HIDDEN, NONE, 1024, INT_MAX, 2 * MB),
-    BOOL("appendonly", NULL, LOUD, NONE, 0),
-    STRING("appendfilename", NULL, FIXED, NONE, "appendonly.aof", config_rule_filename),
-    STRING("appenddirname", NULL, FIXED, NONE, "appendonlydir", config_rule_filename),
-    ENUM("appendfsync", NULL, 0, NONE, fsyncs, 0),
-    BOOL("no-appendfsync-on-rewrite", NULL, 0, NONE, 0),
-    INT("auto-aof-rewrite-percentage", NULL, 0, NONE, 0, INT_MAX, 100),
-    MEMORY("auto-aof-rewrite-min-size", NULL, 0, NONE, 0, 64 * MB),
-    BOOL("aof-load-truncated", NULL, 0, NONE, 1),
-    BOOL("aof-use-rdb-preamble", NULL, 0, NONE, 1),
-    BOOL("aof-timestamp-enabled", NULL, 0, NONE, 0),
+    BOOL("appendonly", NULL, 0, F(appendonly), 0),
+    STRING("appendfilename", NULL, FIXED, F(appendfilename), "appendonly.aof", config_rule_filename),
+    STRING("appenddirname", NULL, FIXED, F(appenddirname), "appendonlydir", config_rule_filename),
+    ENUM("appendfsync", NULL, 0, F(appendfsync), fsyncs, 0),
+    BOOL("no-appendfsync-on-rewrite", NULL, 0, F(no_appendfsync_on_rewrite), 0),
+    INT("auto-aof-rewrite-percentage", NULL, 0, F(auto_aof_rewrite_percentage), 0, INT_MAX, 100),
+    MEMORY("auto-aof-rewrite-min-size", NULL, 0, F(auto_aof_rewrite_min_size), 0, 64 * MB),
+    BOOL("aof-load-truncated", NULL, 0, F(aof_load_truncated), 1),
+    BOOL("aof-use-rdb-preamble", NULL, 0, F(aof_use_rdb_preamble), 1),
+    BOOL("aof-timestamp-enabled", NULL, 0, F(aof_timestamp_enabled), 0),
     BOOL("aof-rewrite-incremental-fsync", NULL, 0, NONE, 1),
     BOOL("aof-disable-auto-gc", NULL, 0, NONE, 0),
 
     /* Replication */
-    WORDS("replicaof", "slaveof", FIXED | LOUD, NONE, "", config_rule_replicaof),
-    STRING("masterauth", "primaryauth", 0, NONE, "", NULL),
-    STRING("masteruser", "primaryuser", 0, NONE, "", NULL),
-    BOOL("replica-serve-stale-data", "slave-serve-stale-data", 0, NONE, 1),
-    BOOL("replica-read-only", "slave-read-only", 0, NONE, 1),
+    WORDS("replicaof", "slaveof", FIXED, F(replicaof), "", config_rule_replicaof),
+    STRING("masterauth", "primaryauth", 0, F(masterauth), "", NULL),
+    STRING("masteruser", "primaryuser", 0, F(masteruser), "", NULL),
+    BOOL("replica-serve-stale-data", "slave-serve-stale-data", 0, F(replica_serve_stale_data), 1),
+    BOOL("replica-read-only", "slave-read-only", 0, F(replica_read_only), 1),
     BOOL("replica-lazy-flush", "slave-lazy-flush", 0, NONE, 0),
-    BOOL("replica-ignore-maxmemory", "slave-ignore-maxmemory", 0, NONE, 1),
+    BOOL("replica-ignore-maxmemory", "slave-ignore-maxmemory", 0, F(replica_ignore_maxmemory), 1),
     BOOL("replica-ignore-disk-write-errors", NULL, 0, NONE, 0),
-    BOOL("replica-announced", NULL, 0, NONE, 1),
-    STRING("replica-announce-ip", "slave-announce-ip", 0, NONE, "", NULL),
-    INT("replica-announce-port", "slave-announce-port", 0, NONE, 0, 65535, 0),
-    INT("replica-priority", "slave-priority", 0, NONE, 0, INT_MAX, 100),
-    BOOL("repl-disable-tcp-nodelay", NULL, 0, NONE, 0),
-    BOOL("repl-diskless-sync", NULL, 0, NONE, 1),
-    INT("repl-diskless-sync-delay", NULL, 0, NONE, 0, INT_MAX, 5),
-    INT("repl-diskless-sync-max-replicas", NULL, 0, NONE, 0, INT_MAX, 0),
+    BOOL("replica-announced", NULL, 0, F(replica_announced), 1),
+    STRING("replica-announce-ip", "slave-announce-ip", 0, F(replica_announce_ip), "", NULL),
+    INT("replica-announce-port", "slave-announce-port", 0, F(replica_announce_port), 0, 65535, 0),
+    INT("replica-priority", "slave-priority", 0, F(replica_priority), 0, INT_MAX, 100),
+    BOOL("repl-disable-tcp-nodelay", NULL, 0, F(repl_disable_tcp_nodelay), 0),
+    BOOL("repl-diskless-sync", NULL, 0, F(repl_diskless_sync), 1),
+    INT("repl-diskless-sync-delay", NULL, 0, F(repl_diskless_sync_delay), 0, INT_MAX, 0),
+    INT("repl-diskless-sync-max-replicas", NULL, 0, F(repl_diskless_sync_max_replicas), 0, INT_MAX, 0),
     ENUM("repl-diskless-load", NULL, 0, NONE, diskless_loads, 0),
-    INT("repl-ping-replica-period", "repl-ping-slave-period", 0, NONE, 1, INT_MAX, 10),
-    INT("repl-timeout", NULL, 0, NONE, 1, INT_MAX, 60),
-    CLAMPED("repl-backlog-size", NONE, 1, INT64_MAX, MB, UNIT_MEMORY, 16 * KB, INT64_MAX),
-    INT("repl-backlog-ttl", NULL, 0, NONE, 0, INT64_MAX, 3600),
-    INT("min-replicas-to-write", "min-slaves-to-write", 0, NONE, 0, INT_MAX, 0),
-    INT("min-replicas-max-lag", "min-slaves-max-lag", 0, NONE, 0, INT_MAX, 10),
+    INT("repl-ping-replica-period", "repl-ping-slave-period", 0, F(repl_ping_replica_period), 1, INT_MAX, 10),
+    INT("repl-timeout", NULL, 0, F(repl_timeout), 1, INT_MAX, 60),
+    CLAMPED("repl-backlog-size", F(repl_backlog_size), 1, INT64_MAX, MB, UNIT_MEMORY, 16 * KB, INT64_MAX),
+    INT("repl-backlog-ttl", NULL, 0, F(repl_backlog_ttl), 0, INT64_MAX, 3600),
+    INT("min-replicas-to-write", "min-slaves-to-write", 0, F(min_replicas_to_write), 0, INT_MAX, 0),
+    INT("min-replicas-max-lag", "min-slaves-max-lag", 0, F(min_replicas_max_lag), 0, INT_MAX, 10),
     ENUM("propagation-error-behavior", NULL, 0, NONE, propagation_errors, 0),
 
     /* Cluster */

@@ -11,7 +11,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/store/watch.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
@@ -82,8 +81,8 @@ static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32
     key = key_make(&ks->hash_key, item_key(victim));
     if (!db_find(db, &key, &at))
         return false;
-    watch_changed(&ks->partitions[partition], db, &key);
     db_remove(db, t, &key, &at);
+    keyspace_removed(ks, t, db, &key);
     item_free(t, victim);
     tally_add(&t->evicted, 1);
     return true;

@@ -12,6 +12,9 @@
 struct clients;
 struct config;
 struct keyspace;
+struct oplog;
+struct persistence;
+struct replication;
 
 /* What commands ask of the layers above them. */
 struct server_ops {
@@ -21,6 +24,24 @@ struct server_ops {
     void (*unpause)(void *arg);
     /* Between the steps of long work, holding nothing: lets others have the gate and the core. */
     void (*let_in)(void *arg, struct thread *t);
+    /* Runs fn(fn_arg) with the gate closed: at once, on this thread, which may wait and is in no gate; or soon, on another. */
+    void (*exclusive)(void *arg, void (*fn)(void *fn_arg), void *fn_arg);
+    void (*post_exclusive)(void *arg, void (*fn)(void *fn_arg), void *fn_arg);
+    /* Has all workers look again at what waits for replicas, for the disk, or for a snapshot. */
+    void (*progressed)(void *arg);
+    /* Has a connection's worker look at it: its record as a replica changed. */
+    void (*touch)(void *arg, uint32_t worker, uint64_t id);
+    /* The primary to follow changed (server/replication.h). */
+    void (*follow)(void *arg);
+};
+
+/* Why commands may be refused: all bits 0 in ordinary times. */
+enum server_restriction {
+    RESTRICT_LOADING = 1,      /* the data set is being loaded */
+    RESTRICT_REPLICA = 2,      /* a replica that takes no writes of clients */
+    RESTRICT_STALE = 4,        /* a replica whose link is down and which must not serve what it has */
+    RESTRICT_DISK = 8,         /* what is written could not be saved */
+    RESTRICT_FEW_REPLICAS = 16, /* too few good replicas for min-replicas-to-write */
 };
 
 #define LATENCY_BUCKETS 64 /* half octaves of clock_ticks, up to 2^32; longer calls count in the last */
@@ -42,6 +63,9 @@ struct worker_tally {
 struct server {
     struct config *config;
     struct keyspace *keyspace;
+    struct oplog *log;
+    struct replication *replication;
+    struct persistence *persistence;
     struct clients *clients;
     const struct server_ops *ops;
     void *ops_arg;
@@ -52,10 +76,15 @@ struct server {
     struct worker_tally *worker_tallies[THREAD_MAX]; /* NULL for threads that are no workers */
     unsigned worker_count;
 
-    char run_id[41], repl_id[41]; /* 40 random hex digits each, set at start */
+    char run_id[41]; /* 40 random hex digits, set at start */
     char *executable, *config_file;
     int64_t start_wall_ms, start_mono_us;
     unsigned port;
+    _Atomic bool is_replica;    /* changes with the gate closed */
+    atomic_uint restrictions;   /* enum server_restriction */
+    atomic_int file_error;      /* errno of the append-only file's last write; 0: it went well */
+    atomic_uint waiters;        /* connections that wait for server_progressed */
+    _Atomic uint64_t synced;    /* offset up to which the append-only file is on disk */
     _Atomic bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
     _Atomic int64_t
         pause_until_ms;     /* CLIENT PAUSE: wall clock, 0 for none; set under the gate, cleared when it has passed */
@@ -73,5 +102,31 @@ struct server {
     struct defrag_cycle defrag;
     struct server_baseline *baseline; /* server/stats.c */
 };
+
+/* Sets or clears a restriction. Any thread. */
+static inline void server_restrict(struct server *s, enum server_restriction bit, bool on)
+{
+    if (on)
+        atomic_fetch_or(&s->restrictions, (unsigned)bit);
+    else
+        atomic_fetch_and(&s->restrictions, ~(unsigned)bit);
+}
+
+/* Something that connections wait for has come further: replicas' acknowledgements, the disk, a snapshot. Any thread. */
+static inline void server_progressed(struct server *s)
+{
+    if (atomic_load(&s->waiters) > 0)
+        s->ops->progressed(s->ops_arg);
+}
+
+/* Must the log be kept though nobody follows? */
+bool server_log_needed(const struct server *s);
+
+/* The offset up to which writes are as durable as `durability` and `appendfsync always` ask for; UINT64_MAX when they
+ * ask for nothing. */
+uint64_t server_safe(struct server *s);
+
+/* Does an answer to a write have to wait at all? */
+bool server_holds_replies(const struct server *s);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "engine/store/cut.h"
 #include "engine/store/heap.h"
 #include "engine/store/keyspace.h"
 #include "engine/store/watch.h"
@@ -127,12 +128,33 @@ void keyspace_refresh_group(struct keyspace *ks, uint32_t partition)
     lower_group(ks, partition, bound);
 }
 
-uint64_t keyspace_rehash(const void *arg, const struct item *it)
+static uint64_t rehash(const struct table_owner *o, const struct item *it)
 {
-    const struct keyspace *ks = arg;
+    const struct db_owner *owner = (const struct db_owner *)o;
     struct view key = item_key(it);
 
-    return hash_bytes(&ks->hash_key, key.p, key.n);
+    return hash_bytes(&owner->db->keyspace->hash_key, key.p, key.n);
+}
+
+static void save_home(const struct table_owner *o, struct bucket *home)
+{
+    const struct db_owner *owner = (const struct db_owner *)o;
+
+    cut_save_slow(owner->db, owner->t, home);
+}
+
+void db_owner_init(struct db_owner *o, struct db *db, struct thread *t)
+{
+    const struct keyspace *ks = db->keyspace;
+
+    *o = (struct db_owner){{rehash, ks->saving ? save_home : NULL, ks->cut}, db, t};
+}
+
+void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key)
+{
+    watch_changed(&ks->partitions[key_partition(key)], db, key);
+    if (ks->removed)
+        ks->removed(ks->removed_arg, t, db, key->name);
 }
 
 void keyspace_release(struct keyspace *ks, uint32_t partition)
@@ -272,11 +294,14 @@ void db_insert(struct db *db, struct thread *t, const struct key *key, struct it
     struct keyspace *ks = db->keyspace;
     uint32_t partition = key_partition(key), deadline = item_deadline(ks, it);
     struct table *table = table_needed(db, partition);
+    struct db_owner owner;
 
     assert(held(db, partition));
     if (table->root.count == 0)
         mark_filled(db, partition, true);
-    table_insert(table, key->hash, it, deadline, keyspace_rehash, ks);
+    cut_before_change(db, t, table_home(table, key->hash));
+    db_owner_init(&owner, db, t);
+    table_insert(table, key->hash, it, deadline, &owner.base);
     tally_add(&t->db[db->index].keys, 1);
     if (deadline == DEADLINE_NONE)
         return;
@@ -290,6 +315,7 @@ void db_replace(struct db *db, struct thread *t, const struct key *key, const st
     int had = (old->flags & ITEM_EXPIRES) != 0, has = (it->flags & ITEM_EXPIRES) != 0;
 
     assert(held(db, key_partition(key)));
+    cut_before_write(db, t, key);
     bucket_set_ref(at->bucket, at->slot, it);
     if (has != had)
         tally_add(&t->db[db->index].expires, has - had);
@@ -304,12 +330,15 @@ void db_take(struct db *db, struct thread *t, uint32_t partition, uint64_t hash,
 {
     struct item *it = bucket_ref(b, slot);
     struct table *table = db_table(db, partition);
+    struct db_owner owner;
 
     assert(held(db, partition));
+    cut_before_change(db, t, table_home(table, hash));
     tally_add(&t->db[db->index].keys, -1);
     if (it->flags & ITEM_EXPIRES)
         tally_add(&t->db[db->index].expires, -1);
-    table_remove(table, hash, b, slot, keyspace_rehash, db->keyspace);
+    db_owner_init(&owner, db, t);
+    table_remove(table, hash, b, slot, &owner.base);
     if (table->root.count == 0)
         mark_filled(db, partition, false);
 }
@@ -325,6 +354,7 @@ struct item *db_expire(struct db *db, struct thread *t, const struct key *key, c
     size_t size = item_size(old), head = sizeof *old + item_expiry_size(old);
     bool had = old->flags & ITEM_EXPIRES;
 
+    cut_before_write(db, t, key);
     if (had && when >= 0) {
         memcpy(old->tail, &when, 8);
         it = old;
@@ -370,9 +400,15 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b)
 {
     struct db *x = &ks->db[a], *y = &ks->db[b];
 
+    uint32_t number = x->number_at_cut;
+
     assert(atomic_load(&ks->exclusive));
     if (a == b)
         return;
+    x->number_at_cut = y->number_at_cut;
+    y->number_at_cut = number;
+    if (ks->cut_databases > 0 && ks->cut_databases <= (a > b ? a : b))
+        ks->cut_databases = (a > b ? a : b) + 1;
     for (unsigned i = 0; i < TABLE_PAGES; i++)
         atomic_store(&y->pages[i], atomic_exchange(&x->pages[i], atomic_load(&y->pages[i])));
     for (unsigned i = 0; i < PARTITIONS / 64; i++)
@@ -392,8 +428,11 @@ uint64_t db_clear(struct keyspace *ks, struct db *db)
     uint64_t n = db_size(db);
     struct dropped *d = mem_zalloc(sizeof *d);
 
+    d->cut = ks->saving ? ks->cut : 0;
+    d->stand.keyspace = ks;
+    d->stand.number_at_cut = db->number_at_cut;
     for (unsigned i = 0; i < TABLE_PAGES; i++)
-        d->pages[i] = atomic_exchange(&db->pages[i], NULL);
+        atomic_init(&d->stand.pages[i], atomic_exchange(&db->pages[i], NULL));
     for (unsigned i = 0; i < PARTITIONS / 64; i++)
         atomic_store(&db->filled[i], 0);
     for (unsigned i = 0; i < ks->thread_count; i++) {
@@ -412,33 +451,41 @@ uint64_t db_clear(struct keyspace *ks, struct db *db)
 
 struct reclaim {
     struct thread *t;
+    struct dropped *from;
     uint64_t freed;
 };
 
 static void free_items(void *arg, struct segment *s)
 {
     struct reclaim *r = arg;
+    struct keyspace *ks = r->from->stand.keyspace;
 
-    for (unsigned i = 0; i < segment_buckets(s); i++)
-        for (struct bucket *b = segment_bucket(s, i); b; b = bucket_next(b))
+    for (unsigned i = 0; i < segment_buckets(s); i++) {
+        struct bucket *home = segment_bucket(s, i);
+        if (r->from->cut != 0 && ks->saving && r->from->cut == ks->cut && home->cut != ks->cut)
+            cut_save_slow(&r->from->stand, r->t, home);
+        for (struct bucket *b = home; b; b = bucket_next(b))
             for (unsigned k = 0; k < TABLE_SLOTS; k++)
                 if (b->tags[k] != 0) {
                     struct item *it = bucket_ref(b, k);
                     r->freed += (it->flags & ITEM_BLOB) ? 1 + item_blob(it)->cap / BLOB_BYTES_PER_BLOCK : 1;
                     item_free(r->t, it);
                 }
+    }
 }
 
 bool keyspace_reclaim(struct keyspace *ks, struct thread *t, unsigned blocks)
 {
-    struct reclaim r = {t, 0};
+    struct reclaim r = {t, NULL, 0};
     struct dropped *d;
     bool more;
 
     if (!atomic_load_explicit(&ks->has_dropped, memory_order_relaxed) || pthread_mutex_trylock(&ks->dropped_lock) != 0)
         return false;
     while ((d = ks->dropped) && r.freed < blocks) {
-        struct table_page *page = d->page < TABLE_PAGES ? d->pages[d->page] : NULL;
+        struct table_page *page =
+            d->page < TABLE_PAGES ? atomic_load_explicit(&d->stand.pages[d->page], memory_order_relaxed) : NULL;
+        r.from = d;
         if (d->page == TABLE_PAGES) {
             ks->dropped = d->next;
             mem_free(d);

@@ -42,6 +42,7 @@ static bool partition_step(struct keyspace *ks, struct thread *t, struct defrag_
 {
     const uint64_t end = UINT64_C(1) << TABLE_POSITION_BITS;
     struct table *table;
+    struct db_owner owner;
     uint64_t span;
 
     while (!(table = db_table(&ks->db[walk->db], walk->partition)) || segment_word(&table->root) == 0) {
@@ -49,7 +50,8 @@ static bool partition_step(struct keyspace *ks, struct thread *t, struct defrag_
         if (++walk->db == ks->databases)
             return false;
     }
-    table_trim(table, walk->position, keyspace_rehash, ks);
+    db_owner_init(&owner, &ks->db[walk->db], t);
+    table_trim(table, walk->position, &owner.base);
     defrag_segment(t, table_segment(table, walk->position));
     span = end >> word_depth(segment_word(table_segment(table, walk->position)));
     walk->position = (walk->position & ~(span - 1)) + span;

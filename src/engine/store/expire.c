@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "engine/store/keyspace.h"
-#include "engine/store/watch.h"
 
 struct sweep {
     struct keyspace *ks;
@@ -98,8 +97,8 @@ static void sweep_table(struct sweep *s)
         key = key_make(&s->ks->hash_key, item_key(s->victim));
         if (!db_find(s->db, &key, &at))
             return;
-        watch_changed(&s->ks->partitions[s->partition], s->db, &key);
         db_remove(s->db, s->t, &key, &at);
+        keyspace_removed(s->ks, s->t, s->db, &key);
         item_free(s->t, s->victim);
         tally_add(&s->t->expired, 1);
     }

@@ -18,12 +18,16 @@
 #define DEADLINE_UNIT_MS 16
 #define DEADLINE_GROUP 64u
 
+/* Gets a home bucket, with its chain, as it was at the cut; db is its database's number then. The partition is held. */
+typedef void cut_save_fn(void *arg, struct thread *t, uint32_t db, const struct bucket *home);
+
 struct table_page {
     struct table tables[TABLE_PAGE];
 };
 
 struct db {
     unsigned index;
+    uint32_t number_at_cut; /* goes with the tables when databases are swapped */
     struct keyspace *keyspace;
     _Atomic(struct table_page *) pages[TABLE_PAGES];
     _Atomic uint64_t filled[PARTITIONS / 64]; /* a bit for each partition that is not empty */
@@ -34,7 +38,8 @@ struct dropped {
     struct dropped *next;
     unsigned page; /* the one to free next */
     unsigned table;
-    struct table_page *pages[TABLE_PAGES];
+    uint32_t cut;    /* of the snapshot that still needs it; 0: none */
+    struct db stand; /* in for its database, for that */
 };
 
 struct keyspace {
@@ -53,6 +58,14 @@ struct keyspace {
     atomic_bool has_dropped;
     void (*wake)(void *arg, uint32_t partition); /* somebody parked for a partition that is free now */
     void *wake_arg;
+    /* A key went without anybody's command: it expired, or was evicted. Its partition is held. */
+    void (*removed)(void *arg, struct thread *t, struct db *db, struct view name);
+    void *removed_arg;
+    uint32_t cut; /* number of the last cut; this and the next change with the gate closed */
+    bool saving;  /* its snapshot is not complete */
+    unsigned cut_databases; /* those from here on have nothing that it needs */
+    cut_save_fn *save;
+    void *save_arg;
 };
 
 /* Lets go of a partition, and wakes who waits for it. */
@@ -80,8 +93,16 @@ static inline struct table *db_table(struct db *db, uint32_t partition)
     return page ? &page->tables[partition % TABLE_PAGE] : NULL;
 }
 
-/* What table functions need to rehash items. */
-uint64_t keyspace_rehash(const void *ks, const struct item *it);
+/* What table functions need of the database when they rebuild a segment. */
+struct db_owner {
+    struct table_owner base;
+    struct db *db;
+    struct thread *t;
+};
+void db_owner_init(struct db_owner *o, struct db *db, struct thread *t);
+
+/* Says that the key goes, and why it is nobody's command: watchers see it, it gets into the log. */
+void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key);
 
 /* Removes what stands in that slot: table, counters, bitmap. The item is the caller's. */
 void db_take(struct db *db, struct thread *t, uint32_t partition, uint64_t hash, struct bucket *b, unsigned slot);

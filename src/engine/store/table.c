@@ -13,13 +13,15 @@ static const uint16_t fill_limit[TABLE_SIZES] = {8,   13,  19,  26,  38,  51,  7
 #define SIZE_MAX_INDEX (TABLE_SIZES - 1)
 #define SIZE_AFTER_SPLIT (TABLE_SIZES - 4) /* half of what fills the largest, and room */
 
-static struct bucket *buckets_new(unsigned n)
+static struct bucket *buckets_new(unsigned n, uint32_t cut)
 {
     struct bucket *b = mem_alloc_lines(n * sizeof *b);
 
     memset(b, 0, n * sizeof *b);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         b[i].deadline = DEADLINE_NONE;
+        b[i].cut = cut;
+    }
     return b;
 }
 
@@ -68,7 +70,7 @@ static void chain_add(struct bucket *b, uint8_t tag, struct item *it)
             break;
         if (b->chained)
             continue;
-        more = buckets_new(1);
+        more = buckets_new(1, 0);
         slot = TABLE_SLOTS - 1;
         more->tags[0] = b->tags[slot];
         bucket_set_ref(more, 0, bucket_ref(b, slot));
@@ -97,8 +99,7 @@ static void buckets_free(struct bucket *b, unsigned n)
 }
 
 /* Moves every item of one bucket chain to the segments `to` by its hash. to[1].word 0: all go to to[0]. */
-static void chain_rehome(const struct bucket *b, uint32_t deadline, struct segment *to, table_hash_fn *rehash,
-                         const void *arg)
+static void chain_rehome(const struct bucket *b, uint32_t deadline, struct segment *to, const struct table_owner *o)
 {
     for (; b; b = bucket_next(b))
         for (unsigned i = 0; i < TABLE_SLOTS; i++) {
@@ -111,7 +112,7 @@ static void chain_rehome(const struct bucket *b, uint32_t deadline, struct segme
             if (b->tags[i] == 0)
                 continue;
             it = bucket_ref(b, i);
-            hash = rehash(arg, it);
+            hash = o->rehash(o, it);
             if (segment_word(&to[1]) != 0) {
                 depth = word_depth(segment_word(&to[0]));
                 s = &to[(hash_position(hash) >> (TABLE_POSITION_BITS - depth)) & 1];
@@ -129,7 +130,7 @@ static void chain_rehome(const struct bucket *b, uint32_t deadline, struct segme
 }
 
 /* Moves the items of segment s to the new segments; their addresses are prefetched, since each key is read. */
-static void segment_rehome(const struct segment *s, struct segment *to, table_hash_fn *rehash, const void *arg)
+static void segment_rehome(const struct segment *s, struct segment *to, const struct table_owner *o)
 {
     unsigned n = segment_buckets(s);
 
@@ -140,23 +141,25 @@ static void segment_rehome(const struct segment *s, struct segment *to, table_ha
                 __builtin_prefetch(bucket_ref(b, k));
     }
     for (unsigned i = 0; i < n; i++) {
-        const struct bucket *b = segment_bucket(s, i);
-        chain_rehome(b, b->deadline, to, rehash, arg);
+        struct bucket *b = segment_bucket(s, i);
+        if (o->save && b->cut != o->cut)
+            o->save(o, b);
+        chain_rehome(b, b->deadline, to, o);
     }
     buckets_free(segment_bucket(s, 0), n);
 }
 
 /* Rebuilds segment s at another size. Every reference to it gets the new address; its count and bound are those of the
  * first. */
-static void segment_resize(struct table *t, struct segment *s, unsigned size, table_hash_fn *rehash, const void *arg)
+static void segment_resize(struct table *t, struct segment *s, unsigned size, const struct table_owner *o)
 {
     struct segment to[2] = {{.deadline = DEADLINE_NONE}, {.deadline = DEADLINE_NONE}};
     uint64_t word = segment_word(s);
     unsigned dir_depth = 0;
     size_t shares = 1;
 
-    segment_store(&to[0], segment_make(buckets_new(table_sizes[size]), size, word_depth(word)));
-    segment_rehome(s, to, rehash, arg);
+    segment_store(&to[0], segment_make(buckets_new(table_sizes[size], o->cut), size, word_depth(word)));
+    segment_rehome(s, to, o);
     s->deadline = to[0].deadline;
     s->count = to[0].count;
     if (table_directory(t, &dir_depth))
@@ -180,7 +183,7 @@ static void directory_double(struct table *t)
 }
 
 /* Splits the largest segment at that position in two. */
-static void segment_split(struct table *t, uint64_t position, table_hash_fn *rehash, const void *arg)
+static void segment_split(struct table *t, uint64_t position, const struct table_owner *o)
 {
     struct segment to[2] = {{.deadline = DEADLINE_NONE}, {.deadline = DEADLINE_NONE}}, *s, *dir;
     unsigned depth = word_depth(segment_word(table_segment(t, position))), dir_depth = 0;
@@ -193,8 +196,9 @@ static void segment_split(struct table *t, uint64_t position, table_hash_fn *reh
     }
     s = table_segment(t, position);
     for (unsigned i = 0; i < 2; i++)
-        segment_store(&to[i], segment_make(buckets_new(table_sizes[SIZE_AFTER_SPLIT]), SIZE_AFTER_SPLIT, depth + 1));
-    segment_rehome(s, to, rehash, arg);
+        segment_store(&to[i],
+                      segment_make(buckets_new(table_sizes[SIZE_AFTER_SPLIT], o->cut), SIZE_AFTER_SPLIT, depth + 1));
+    segment_rehome(s, to, o);
     half = (size_t)1 << (dir_depth - depth - 1);
     for (size_t i = (size_t)(s - dir), k = 0; k < 2 * half; k++)
         dir[i + k] = to[k >= half];
@@ -216,8 +220,7 @@ bool table_note_deadline(struct table *t, uint64_t hash, uint32_t deadline)
     return lowered;
 }
 
-void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t deadline, table_hash_fn *rehash,
-                  const void *arg)
+void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t deadline, const struct table_owner *o)
 {
     uint64_t position = hash_position(hash), word;
     struct segment *s = table_segment(t, position);
@@ -227,12 +230,12 @@ void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t dead
     if (word == 0) {
         s->deadline = DEADLINE_NONE;
         s->count = 0;
-        segment_store(s, segment_make(buckets_new(1), 0, 0));
+        segment_store(s, segment_make(buckets_new(1, o->cut), 0, 0));
     } else if (s->count >= fill_limit[word_size(word)]) {
         if (word_size(word) < SIZE_MAX_INDEX)
-            segment_resize(t, s, word_size(word) + 1, rehash, arg);
+            segment_resize(t, s, word_size(word) + 1, o);
         else if (word_depth(word) < TABLE_MAX_DEPTH)
-            segment_split(t, position, rehash, arg);
+            segment_split(t, position, o);
         s = table_segment(t, position);
     }
     s->count++;
@@ -261,8 +264,7 @@ static void chain_shorten(struct bucket *home)
     }
 }
 
-void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, table_hash_fn *rehash,
-                  const void *arg)
+void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, const struct table_owner *o)
 {
     uint64_t position = hash_position(hash), word;
     struct segment *s = table_segment(t, position);
@@ -283,11 +285,11 @@ void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slo
         segment_store(s, 0);
         s->deadline = DEADLINE_NONE;
     } else if (size >= 2 && s->count < fill_limit[size] / 4u) {
-        segment_resize(t, s, size - 2, rehash, arg);
+        segment_resize(t, s, size - 2, o);
     }
 }
 
-void table_trim(struct table *t, uint64_t position, table_hash_fn *rehash, const void *arg)
+void table_trim(struct table *t, uint64_t position, const struct table_owner *o)
 {
     struct segment *s = table_segment(t, position);
     unsigned size = 0, now = word_size(segment_word(s));
@@ -295,7 +297,7 @@ void table_trim(struct table *t, uint64_t position, table_hash_fn *rehash, const
     while (size < now && s->count > fill_limit[size] * 7u / 8)
         size++;
     if (size < now)
-        segment_resize(t, s, size, rehash, arg);
+        segment_resize(t, s, size, o);
 }
 
 void table_each_segment(struct table *t, table_segment_fn *fn, void *arg)

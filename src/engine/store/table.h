@@ -32,8 +32,8 @@
 struct bucket {
     uint8_t tags[TABLE_SLOTS]; /* 0: empty slot */
     uint32_t deadline;         /* no item whose home is here expires before it (units of keyspace deadlines) */
-    uint8_t chained;           /* slot 7 refers to the next bucket of the chain */
-    uint8_t unused[3];
+    uint32_t chained : 1;      /* slot 7 refers to the next bucket of the chain */
+    uint32_t cut : 31;         /* home buckets: the last cut (keyspace.h) that needs nothing of this chain any more */
     uint8_t refs[TABLE_SLOTS][6];
 };
 _Static_assert(sizeof(struct bucket) == 64, "a bucket is a cache line");
@@ -155,17 +155,23 @@ static inline struct bucket *table_home(const struct table *t, uint64_t hash)
     return (struct bucket *)word_address(word) + position_bucket(position, word_depth(word), word_size(word));
 }
 
-/* Adds an item whose key is not there. rehash gives the hash of an item's key when a segment must be rebuilt. */
-typedef uint64_t table_hash_fn(const void *arg, const struct item *it);
-void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t deadline, table_hash_fn *rehash,
-                  const void *arg);
+/* What a table needs of its database when a segment is rebuilt. */
+struct table_owner {
+    /* The hash of an item's key. */
+    uint64_t (*rehash)(const struct table_owner *o, const struct item *it);
+    /* The buckets of a home are about to be rebuilt: what a snapshot needs of them is to be saved. NULL: none runs. */
+    void (*save)(const struct table_owner *o, struct bucket *home);
+    uint32_t cut; /* of new buckets */
+};
+
+/* Adds an item whose key is not there. */
+void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t deadline, const struct table_owner *o);
 
 /* Takes out what stands in that slot of the hash's chain. */
-void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, table_hash_fn *rehash,
-                  const void *arg);
+void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, const struct table_owner *o);
 
 /* Rebuilds the segment at that position at a smaller size if its items fit one with room to spare. */
-void table_trim(struct table *t, uint64_t position, table_hash_fn *rehash, const void *arg);
+void table_trim(struct table *t, uint64_t position, const struct table_owner *o);
 
 /* Lowers the bounds on the way to the hash's bucket. Returns whether the table's own became lower. */
 bool table_note_deadline(struct table *t, uint64_t hash, uint32_t deadline);

@@ -51,6 +51,7 @@ struct thread {
     tally expire_us, expire_stops; /* time in active expiry, steps that ended for want of time */
     tally defrag_moved, defrag_scanned;
     tally parks, gate_passes, lane_jobs;
+    tally replication_in, replication_out; /* bytes of streams and snapshots */
 };
 
 #endif

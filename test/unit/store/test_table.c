@@ -18,6 +18,7 @@ struct entry {
 };
 
 struct model {
+    struct table_owner owner; /* the first member: rehash gets this back */
     struct table table;
     struct random random;
     struct entry *entries;
@@ -32,14 +33,14 @@ static unsigned item_id(const struct item *it)
     return id;
 }
 
-static uint64_t rehash(const void *arg, const struct item *it)
+static uint64_t rehash(const struct table_owner *o, const struct item *it)
 {
-    return ((const struct model *)arg)->entries[item_id(it)].hash;
+    return ((const struct model *)o)->entries[item_id(it)].hash;
 }
 
 static void model_start(struct model *m, struct random r, unsigned keys, uint64_t keep, uint64_t set)
 {
-    *m = (struct model){.random = r, .keys = keys};
+    *m = (struct model){.owner.rehash = rehash, .random = r, .keys = keys};
     m->table.root.deadline = DEADLINE_NONE;
     m->entries = mem_zalloc(keys * sizeof *m->entries);
     for (unsigned i = 0; i < keys; i++)
@@ -57,7 +58,7 @@ static void insert(struct model *m, unsigned id)
     memcpy(it->tail + item_expiry_size(it), &id, sizeof id);
     e->it = it;
     e->deadline = expires ? (uint32_t)random_below(&m->random, DEADLINE_NONE) : DEADLINE_NONE;
-    table_insert(&m->table, e->hash, it, e->deadline, rehash, m);
+    table_insert(&m->table, e->hash, it, e->deadline, &m->owner);
     m->present++;
 }
 
@@ -90,7 +91,7 @@ static void take(struct model *m, unsigned id)
     struct bucket *b = find(m, id, &slot);
 
     assert_non_null(b);
-    table_remove(&m->table, m->entries[id].hash, b, slot, rehash, m);
+    table_remove(&m->table, m->entries[id].hash, b, slot, &m->owner);
     mem_free(m->entries[id].it);
     m->entries[id].it = NULL;
     m->present--;

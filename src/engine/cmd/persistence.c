@@ -1,0 +1,71 @@
+/* SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF. SAVE waits without holding up anybody else. */
+#include "engine/persist/persist.h"
+
+#include "engine/cmd/call.h"
+#include "engine/server/server.h"
+#include "handlers.h"
+
+void cmd_save(struct call *c)
+{
+    struct persistence *p = c->server->persistence;
+    struct session *s = c->session;
+
+    if (!s->waiting && persist_save(p, true, &s->wait_ticket) == PERSIST_SAVING) {
+        reply_error(c->reply, ERROR_SAVING);
+        return;
+    }
+    if (atomic_load(&p->finished) < s->wait_ticket) {
+        call_wait(c, 0);
+        return;
+    }
+    if (atomic_load(&p->save_ok))
+        reply_ok(c->reply);
+    else
+        reply_error(c->reply, ERROR_SAVE_FAILED);
+}
+
+void cmd_bgsave(struct call *c)
+{
+    bool schedule = c->argc == 2 && call_arg_is(c, 1, "schedule");
+    uint64_t ticket;
+
+    if (c->argc > 2 || (c->argc == 2 && !schedule)) {
+        reply_error(c->reply, ERROR_SYNTAX);
+        return;
+    }
+    switch (persist_save(c->server->persistence, schedule, &ticket)) {
+    case PERSIST_STARTED:
+        reply_status(c->reply, "Background saving started");
+        break;
+    case PERSIST_SCHEDULED:
+        reply_status(c->reply, "Background saving scheduled");
+        break;
+    case PERSIST_SAVING:
+        reply_error(c->reply, ERROR_SAVING);
+        break;
+    case PERSIST_BUSY:
+        reply_error(c->reply, ERROR_SAVE_BUSY);
+        break;
+    }
+}
+
+void cmd_lastsave(struct call *c)
+{
+    reply_integer(c->reply, atomic_load(&c->server->last_save_wall_s));
+}
+
+void cmd_bgrewriteaof(struct call *c)
+{
+    switch (persist_rewrite(c->server->persistence)) {
+    case PERSIST_STARTED:
+        reply_status(c->reply, "Background append only file rewriting started");
+        break;
+    case PERSIST_SCHEDULED:
+        reply_status(c->reply, "Background append only file rewriting scheduled");
+        break;
+    case PERSIST_SAVING:
+    case PERSIST_BUSY:
+        reply_error(c->reply, ERROR_REWRITING);
+        break;
+    }
+}

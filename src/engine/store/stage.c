@@ -1,0 +1,108 @@
+/* Stages: see stage.h. A stage is a keyspace of its own, of which every partition counts as held. */
+#include "engine/store/stage.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+#include "engine/store/keyspace.h"
+#include "engine/store/watch.h"
+
+struct stage {
+    struct keyspace *target;
+    struct keyspace *keyspace;
+    struct thread thread; /* its heap and random numbers are the loading thread's, its counters are for the stage alone */
+};
+
+struct stage *stage_new(struct keyspace *ks, struct thread *t)
+{
+    struct stage *s = mem_zalloc(sizeof *s);
+
+    s->target = ks;
+    s->keyspace = keyspace_new(ks->databases);
+    s->keyspace->hash_key = ks->hash_key;
+    s->keyspace->epoch_ms = ks->epoch_ms;
+    atomic_store(&s->keyspace->exclusive, true);
+    s->thread.index = t->index;
+    s->thread.heap = t->heap;
+    s->thread.random = t->random;
+    keyspace_attach(s->keyspace, &s->thread);
+    return s;
+}
+
+void stage_free(struct stage *s)
+{
+    if (!s)
+        return;
+    keyspace_free(s->keyspace, &s->thread);
+    mem_free(s->thread.db);
+    mem_free(s);
+}
+
+bool stage_add(struct stage *s, uint32_t db, struct item *it)
+{
+    struct key key = key_make(&s->keyspace->hash_key, item_key(it));
+
+    if (db_find(&s->keyspace->db[db], &key, NULL)) {
+        item_free(&s->thread, it);
+        return false;
+    }
+    db_insert(&s->keyspace->db[db], &s->thread, &key, it);
+    return true;
+}
+
+uint64_t stage_keys(const struct stage *s)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < s->keyspace->databases; i++)
+        n += db_size(&s->keyspace->db[i]);
+    return n;
+}
+
+static bool is_present(struct db *db, const struct key *key)
+{
+    return db_find(db, key, NULL) != NULL;
+}
+
+/* Watchers of what goes, and of what comes, see a change. */
+static void tell_watchers(struct keyspace *ks, struct db *db)
+{
+    if (db_size(db) > 0)
+        for (uint32_t p = 0; p < PARTITIONS; p++)
+            watch_changed_all(&ks->partitions[p], db, is_present);
+}
+
+static void move_db(struct keyspace *to, struct db *db, struct db *from, const struct thread *counted)
+{
+    const struct db_tally *tally = &counted->db[from->index];
+
+    for (unsigned i = 0; i < TABLE_PAGES; i++)
+        atomic_store(&db->pages[i], atomic_exchange(&from->pages[i], NULL));
+    for (unsigned i = 0; i < PARTITIONS / 64; i++)
+        atomic_store(&db->filled[i], atomic_exchange(&from->filled[i], 0));
+    atomic_store(&to->threads[0]->db[db->index].keys, tally_read(&tally->keys));
+    atomic_store(&to->threads[0]->db[db->index].expires, tally_read(&tally->expires));
+}
+
+void stage_commit(struct stage *s)
+{
+    struct keyspace *ks = s->target;
+
+    assert(atomic_load(&ks->exclusive) && !ks->saving);
+    for (unsigned i = 0; i < ks->databases; i++) {
+        struct db *db = &ks->db[i];
+        tell_watchers(ks, db);
+        if (db_size(db) > 0)
+            db_clear(ks, db);
+        else if (db_size(&s->keyspace->db[i]) == 0)
+            continue;
+        move_db(ks, db, &s->keyspace->db[i], &s->thread);
+        tell_watchers(ks, db);
+    }
+    for (unsigned i = 0; i < PARTITIONS; i++)
+        atomic_store(&ks->deadlines[i], atomic_load(&s->keyspace->deadlines[i]));
+    for (unsigned i = 0; i < PARTITIONS / DEADLINE_GROUP; i++)
+        atomic_store(&ks->deadline_groups[i], atomic_load(&s->keyspace->deadline_groups[i]));
+    for (unsigned i = 0; i < ks->databases; i++)
+        s->thread.db[i] = (struct db_tally){0};
+}
