@@ -20,8 +20,8 @@
  * -ENAMETOOLONG when that does not fit. */
 int file_temp_path(char out[PATH_MAX], const char *path);
 
-/* Makes an empty file, or empties the one there is, for writing; mode 0644 less the umask. *fd is the caller's to close,
- * and -1 after an error; so with all of these. */
+/* Makes an empty file, or empties the one there is, for writing; mode 0644 less the umask. *fd is the caller's to
+ * close, and -1 after an error; so with all of these. */
 int file_create(const char *path, int *fd);
 
 /* Makes a file that is only appended to (O_APPEND); -EEXIST when there is one. */

@@ -90,6 +90,7 @@ class Server:
         self.process = None
         self.output = None
         self.clients = []
+        self.good_ends = {None, 0}
 
     def _command_line(self):
         given = {directive[0].lower() for directive in self.directives}
@@ -108,9 +109,10 @@ class Server:
             argv += ["--" + directive[0], *directive[1:]]
         return argv
 
-    def start(self):
-        for attempt in range(5):
-            self.port = free_port() if self.tcp else 0
+    def start(self, port=None):
+        """Starts it, on a free port unless one is given."""
+        for attempt in range(5 if port is None else 1):
+            self.port = port or (free_port() if self.tcp else 0)
             env = dict(os.environ, **(self.env or {}))
             env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
             self.process = subprocess.Popen(self.argv or self._command_line(), cwd=self.dir, env=env,
@@ -120,10 +122,22 @@ class Server:
                 return self
             self.kill()
             text = self.output.text()
-            if "in use" not in text or attempt == 4:
-                shutil.rmtree(self.dir, ignore_errors=True)
+            if "in use" not in text or attempt == 4 or port is not None:
+                self.process = self.output = None
+                if port is None:
+                    shutil.rmtree(self.dir, ignore_errors=True)
                 raise StartError(text)
         raise AssertionError("unreachable")
+
+    def restart(self):
+        """Starts it again after its end, in its directory and on its port. When it cannot, its files stay."""
+        return self.start(self.port)
+
+    def crash(self):
+        """Ends it by SIGKILL, unless that has happened already. check() takes this for a good end."""
+        self.good_ends.add(-signal.SIGKILL)
+        self.kill()
+        self.check()
 
     @property
     def address(self):
@@ -162,7 +176,7 @@ class Server:
         for report in REPORTS:
             assert report not in text, f"{self.binary} reported:\n{text[-8000:]}"
         status = self.process.poll()
-        assert status in (None, 0), f"{self.binary} ended with status {status}:\n{text[-8000:]}"
+        assert status in self.good_ends, f"{self.binary} ended with status {status}:\n{text[-8000:]}"
 
     def stop(self):
         """Ends the server if it still runs, then checks that it ended well."""

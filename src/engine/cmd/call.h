@@ -44,7 +44,7 @@ struct call {
     uint32_t walking; /* partition held by call_hold, PARTITIONS for none */
     uint32_t busy;    /* CALL_BUSY: the partition to wait for */
     enum call_verdict verdict;
-    uint64_t changes; /* what it changed, as Redis's dirty counts */
+    uint64_t changes;        /* what it changed, as Redis's dirty counts */
     struct effects *effects; /* what goes into the log; NULL: nothing does */
     struct view raw;         /* the command as it came, when that is RESP as the log has it; else empty */
     bool logged;             /* its effects are in `effects` already: not the command's own words */

@@ -29,10 +29,10 @@ struct session {
     bool close_after_reply; /* QUIT, CLIENT KILL of oneself, protocol errors */
     uint8_t reply_mode;     /* enum session_reply_mode */
     uint8_t auth_failures;
-    bool waiting;           /* its command has been begun, and is run again until it need not wait (call_wait) */
-    int64_t wait_until_ms;  /* monotonic; 0: for ever */
-    uint64_t wait_ticket;   /* what it waits for */
-    uint64_t write_offset;  /* where in the log its last write ends */
+    bool waiting;            /* its command has been begun, and is run again until it need not wait (call_wait) */
+    int64_t wait_until_ms;   /* monotonic; 0: for ever */
+    uint64_t wait_ticket;    /* what it waits for */
+    uint64_t write_offset;   /* where in the log its last write ends */
     struct replica *replica; /* it introduced itself as a replica's (server/replication.h); else NULL */
     struct transaction *transaction; /* MULTI and WATCH (cmd/transaction.h); NULL when neither was used */
 };

@@ -23,7 +23,7 @@
 #include "handlers.h"
 
 #define SET_WORDS_MAX 8 /* more options than these only say the same again */
-#define MGET_SMALL 64 /* so many values are read without asking what they cost */
+#define MGET_SMALL 64   /* so many values are read without asking what they cost */
 
 /* ---- replies ---- */
 

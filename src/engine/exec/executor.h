@@ -44,9 +44,10 @@ struct exec_shared {
 struct executor {
     struct exec_shared *shared;
     struct thread *thread;
-    struct arena arena; /* emptied by the caller between batches */
+    struct arena arena;     /* emptied by the caller between batches */
     struct effects effects; /* of what runs now, until they are in the log */
-    uint64_t since;     /* clock_ticks at which the command that runs, or runs next, began */
+    struct view verbatim;   /* what is replayed, and stands in our log as it came; else empty */
+    uint64_t since;         /* clock_ticks at which the command that runs, or runs next, began */
     bool is_lane;
 };
 
@@ -107,6 +108,11 @@ void exec_submit(struct executor *ex, struct exec_client *client);
 /* Between the steps of long work, holding nothing: leaves the gate and enters it again if somebody waits to close it,
  * and rests now and then, so that a worker on the same core is not held up for longer than a step. */
 void exec_let_in(struct exec_shared *sh, struct thread *t);
+
+/* Runs n commands out of a log, one after the other, on this thread, which may wait. `client` is in no transaction, but
+ * for one request alone that is its EXEC. verbatim: each request's raw bytes go into our own log, with its effects. Outside the gate. */
+void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, unsigned n,
+                 bool verbatim);
 
 /* Runs the command to its end on this thread, waiting where it must: the admin socket's thread, and the slow lane. */
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r);

@@ -387,8 +387,7 @@ int oplog_gather(const struct oplog *log, uint64_t from, uint64_t end, struct io
 
     for (; from < end && n < max; n++) {
         size_t inside = from & (OPLOG_BLOCK - 1), size = OPLOG_BLOCK - inside;
-        char *block =
-            atomic_load_explicit(&log->ring[(from >> OPLOG_BLOCK_BITS) % OPLOG_RING], memory_order_acquire);
+        char *block = atomic_load_explicit(&log->ring[(from >> OPLOG_BLOCK_BITS) % OPLOG_RING], memory_order_acquire);
         size = end - from < size ? end - from : size;
         iov[n] = (struct iovec){block + inside, size};
         from += size;

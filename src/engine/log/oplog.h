@@ -30,7 +30,7 @@ struct iovec;
 
 #define OPLOG_BLOCK_BITS 18 /* 256 KiB */
 #define OPLOG_BLOCK ((uint64_t)1 << OPLOG_BLOCK_BITS)
-#define OPLOG_RING 65536u                                       /* blocks that there can be: 16 GiB */
+#define OPLOG_RING 65536u                                             /* blocks that there can be: 16 GiB */
 #define OPLOG_SPAN_MAX ((uint64_t)OPLOG_RING / 2 << OPLOG_BLOCK_BITS) /* a reader further behind loses its place */
 #define OPLOG_THREADS 160
 #define OPLOG_SAME_DB (-1)

@@ -421,7 +421,8 @@ static void give_input_back(struct worker *w, struct conn *c)
 /* Has it requests to run, as far as is known? */
 static bool may_run(const struct conn *c)
 {
-    return c->state == CONN_READY && !c->flushing && !c->hands_off && !c->withheld && buf_live(&c->in) > 0 && buf_live(&c->in) >= c->need;
+    return c->state == CONN_READY && !c->flushing && !c->hands_off && !c->withheld && buf_live(&c->in) > 0 &&
+           buf_live(&c->in) >= c->need;
 }
 
 /* Puts it into the queue of those that go on in the next turn. */

@@ -22,24 +22,24 @@ struct conn {
     struct conn *next_closed;
     int fd;
     uint32_t slot;
-    uint8_t state;         /* enum conn_state */
-    bool closing;          /* close as soon as it is out of the slow lane */
-    bool flushing;         /* close when everything is sent */
-    bool peer_done;        /* the peer sends no more */
-    bool later;            /* goes on in the next turn */
-    bool stranger;         /* counts among the server's strangers */
-    bool fed;              /* is in its worker's list of replicas */
-    bool hands_off;        /* a replica's, to which the snapshots' thread writes: nothing is read or sent */
-    bool blocked_out;      /* the socket took less of the stream than there is */
-    bool queued;           /* is among those that conn_progress looks at */
-    bool withheld;         /* its replies wait until what they promise is safe: it runs nothing meanwhile */
+    uint8_t state;    /* enum conn_state */
+    bool closing;     /* close as soon as it is out of the slow lane */
+    bool flushing;    /* close when everything is sent */
+    bool peer_done;   /* the peer sends no more */
+    bool later;       /* goes on in the next turn */
+    bool stranger;    /* counts among the server's strangers */
+    bool fed;         /* is in its worker's list of replicas */
+    bool hands_off;   /* a replica's, to which the snapshots' thread writes: nothing is read or sent */
+    bool blocked_out; /* the socket took less of the stream than there is */
+    bool queued;      /* is among those that conn_progress looks at */
+    bool withheld;    /* its replies wait until what they promise is safe: it runs nothing meanwhile */
     uint64_t withheld_offset;
     int64_t withheld_until_ms; /* monotonic; 0: for ever */
-    uint8_t failures_seen; /* failed logins that it has waited for */
-    uint32_t events;       /* what epoll watches */
-    size_t need;           /* input bytes before parsing is worth it */
-    size_t lane_len;       /* input bytes of the command in the slow lane */
-    size_t lane_mark;      /* where its reply starts in the writer */
+    uint8_t failures_seen;     /* failed logins that it has waited for */
+    uint32_t events;           /* what epoll watches */
+    size_t need;               /* input bytes before parsing is worth it */
+    size_t lane_len;           /* input bytes of the command in the slow lane */
+    size_t lane_mark;          /* where its reply starts in the writer */
     unsigned lane_shares;
     int64_t login_sent;    /* bytes sent before it logged in */
     int64_t accepted_ms;   /* monotonic */

@@ -8,13 +8,13 @@
 #include <stdint.h>
 
 enum message_kind {
-    MESSAGE_RESUME,  /* fd: slot, id: run the parked connection's command again */
-    MESSAGE_DONE,    /* fd: slot, id: its slow-lane job is over */
-    MESSAGE_ADOPT,   /* fd: take this new connection */
-    MESSAGE_KILL,    /* fd: slot, id: close it */
-    MESSAGE_HELD,    /* run again what the gate or CLIENT PAUSE held back */
-    MESSAGE_LISTEN,  /* the set of listeners changed */
-    MESSAGE_RECHECK, /* allow-from changed */
+    MESSAGE_RESUME,   /* fd: slot, id: run the parked connection's command again */
+    MESSAGE_DONE,     /* fd: slot, id: its slow-lane job is over */
+    MESSAGE_ADOPT,    /* fd: take this new connection */
+    MESSAGE_KILL,     /* fd: slot, id: close it */
+    MESSAGE_HELD,     /* run again what the gate or CLIENT PAUSE held back */
+    MESSAGE_LISTEN,   /* the set of listeners changed */
+    MESSAGE_RECHECK,  /* allow-from changed */
     MESSAGE_TOUCH,    /* fd: slot, id: its record as a replica changed */
     MESSAGE_PROGRESS, /* what replies and commands wait for has come further */
     MESSAGE_STOP,

@@ -26,9 +26,9 @@
 #define TICK_MS 100
 #define CHECK_TICKS 10 /* every connection is checked once in so many */
 #define STEP_US 100
-#define SLOW_US 30  /* of a command, after which the turn's end is looked at */
+#define SLOW_US 30   /* of a command, after which the turn's end is looked at */
 #define IDLE_US 2000 /* without events, and longer steps keep nobody waiting */
-#define TURN_US 400 /* after which connections wait for the next turn */
+#define TURN_US 400  /* after which connections wait for the next turn */
 #define RECLAIM_BLOCKS 256
 
 static struct server *server_of(struct worker *w)
@@ -163,8 +163,7 @@ static void handle_message(struct worker *w, const struct message *m)
 {
     struct conn *c = NULL;
 
-    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE || m->kind == MESSAGE_KILL ||
-        m->kind == MESSAGE_TOUCH) {
+    if (m->kind == MESSAGE_RESUME || m->kind == MESSAGE_DONE || m->kind == MESSAGE_KILL || m->kind == MESSAGE_TOUCH) {
         c = worker_conn(w, (uint32_t)m->fd, m->id);
         if (!c)
             return;

@@ -41,9 +41,9 @@ struct worker {
     struct strangers strangers;
     struct handle *later; /* connections that go on in the next turn, by their handles */
     unsigned later_count, later_cap;
-    uint64_t turn_end;    /* clock_ticks at which this turn should be over */
-    uint64_t slow_ticks;  /* a command that takes longer may end its batch */
-    struct conn *closed;  /* to be freed at the end of the turn */
+    uint64_t turn_end;   /* clock_ticks at which this turn should be over */
+    uint64_t slow_ticks; /* a command that takes longer may end its batch */
+    struct conn *closed; /* to be freed at the end of the turn */
     struct conn **feeds; /* replicas that get the stream */
     unsigned feed_count, feed_cap;
     struct handle *waiting; /* connections whose command or replies wait (conn_progress) */

@@ -23,9 +23,9 @@
 #include "engine/server/version.h"
 #include "engine/store/db.h"
 
-#define NICE 10           /* of the thread: workers go first */
-#define TAKE_MS 5         /* between two looks at whether the walk is over */
-#define RETRY_MS 5000     /* after a save that failed, before a save point tries again */
+#define NICE 10       /* of the thread: workers go first */
+#define TAKE_MS 5     /* between two looks at whether the walk is over */
+#define RETRY_MS 5000 /* after a save that failed, before a save point tries again */
 #define POINTS_MAX 64
 
 static int64_t setting(const config_number *n)
@@ -153,10 +153,8 @@ int persist_write_snapshot(struct persistence *p, struct output *o, int (*took_c
 
     cut.options = (struct rdb_options){
         .compress = setting(&s->config->rdbcompression) != 0,
-        .lru = setting(&s->config->maxmemory) > 0 &&
-               (policy == POLICY_ALLKEYS_LRU || policy == POLICY_VOLATILE_LRU),
-        .lfu = setting(&s->config->maxmemory) > 0 &&
-               (policy == POLICY_ALLKEYS_LFU || policy == POLICY_VOLATILE_LFU),
+        .lru = setting(&s->config->maxmemory) > 0 && (policy == POLICY_ALLKEYS_LRU || policy == POLICY_VOLATILE_LRU),
+        .lfu = setting(&s->config->maxmemory) > 0 && (policy == POLICY_ALLKEYS_LFU || policy == POLICY_VOLATILE_LFU),
         .lfu_decay_minutes = setting(&s->config->lfu_decay_time),
         .now_ms = clock_wall_ms(),
     };
@@ -240,8 +238,8 @@ static void save(struct persistence *p)
     }
     if (rc != -ECANCELED) {
         atomic_store(&p->save_ok, rc == 0);
-        server_restrict(s, RESTRICT_DISK, rc != 0 && setting(&s->config->stop_writes_on_bgsave_error) &&
-                                              persist_has_points(p));
+        server_restrict(s, RESTRICT_DISK,
+                        rc != 0 && setting(&s->config->stop_writes_on_bgsave_error) && persist_has_points(p));
     }
 }
 

@@ -16,7 +16,7 @@
 #include "base/view.h"
 #include "engine/store/item.h"
 
-#define RDB_BIG 65536 /* bytes of a value that is not copied by rdb_put_item */
+#define RDB_BIG 16384 /* bytes of a value that is not copied by rdb_put_item */
 
 struct rdb_options {
     bool compress;

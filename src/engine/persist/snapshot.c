@@ -8,11 +8,11 @@
 #include "engine/store/cut.h"
 #include "engine/store/item.h"
 
-#define PIECE_BYTES 65536         /* an output of this size joins the queue */
-#define QUEUE_MAX (8u << 20)      /* the walk waits while so much is queued */
-#define STEP_US 100               /* of a worker's time */
-#define IDLE_STEP_US 400          /* when nobody else wants it */
-#define REST_US 300               /* between two steps of a worker that has other work */
+#define PIECE_BYTES 65536    /* an output of this size joins the queue */
+#define QUEUE_MAX (8u << 20) /* the walk waits while so much is queued */
+#define STEP_US 100          /* of a worker's time */
+#define IDLE_STEP_US 400     /* when nobody else wants it */
+#define REST_US 300          /* between two steps of a worker that has other work */
 
 void snapshot_init(struct snapshot *s, struct keyspace *ks)
 {

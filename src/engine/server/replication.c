@@ -260,8 +260,9 @@ void replication_restrict(struct replication *r)
     bool is_replica = atomic_load(&s->is_replica);
 
     server_restrict(s, RESTRICT_REPLICA, is_replica && setting(&s->config->replica_read_only));
-    server_restrict(s, RESTRICT_STALE, is_replica && !setting(&s->config->replica_serve_stale_data) &&
-                                           atomic_load(&r->link) != LINK_CONNECTED);
+    server_restrict(s, RESTRICT_STALE,
+                    is_replica && !setting(&s->config->replica_serve_stale_data) &&
+                        atomic_load(&r->link) != LINK_CONNECTED);
     server_restrict(s, RESTRICT_FEW_REPLICAS,
                     !is_replica && setting(&s->config->min_replicas_to_write) > 0 &&
                         setting(&s->config->min_replicas_max_lag) > 0 &&
@@ -274,8 +275,9 @@ bool replication_failover(struct replication *r, struct view host, int64_t port,
 
     pthread_mutex_lock(&r->lock);
     for (struct replica *p = r->replicas; p && !found; p = p->next)
-        found = p->port == port && (view_equal(host, view_str(p->address)) || view_equal(host, view_str(p->announced)) ||
-                                    (view_is(host, "localhost") && view_is(view_str(p->address), "127.0.0.1")));
+        found =
+            p->port == port && (view_equal(host, view_str(p->address)) || view_equal(host, view_str(p->announced)) ||
+                                (view_is(host, "localhost") && view_is(view_str(p->address), "127.0.0.1")));
     if (found) {
         snprintf(r->failover_host, sizeof r->failover_host, "%.*s", (int)host.n, host.p);
         r->failover_port = port;
@@ -304,8 +306,7 @@ unsigned replication_count_acked(struct replication *r, uint64_t offset, bool in
 
     pthread_mutex_lock(&r->lock);
     for (struct replica *p = r->replicas; p; p = p->next)
-        n += atomic_load(&p->state) == REPLICA_ONLINE &&
-             atomic_load(in_file ? &p->acked_file : &p->acked) >= offset;
+        n += atomic_load(&p->state) == REPLICA_ONLINE && atomic_load(in_file ? &p->acked_file : &p->acked) >= offset;
     pthread_mutex_unlock(&r->lock);
     return n;
 }
@@ -384,11 +385,8 @@ void replication_each(struct replication *r, void (*fn)(void *arg, struct replic
 const char *replica_state_name(unsigned state)
 {
     static const char *const names[] = {
-        [REPLICA_NEW] = "none",
-        [REPLICA_WAITING] = "wait_bgsave",
-        [REPLICA_RECEIVING] = "send_bulk",
-        [REPLICA_LOADING] = "send_bulk",
-        [REPLICA_ONLINE] = "online",
+        [REPLICA_NEW] = "none",          [REPLICA_WAITING] = "wait_bgsave", [REPLICA_RECEIVING] = "send_bulk",
+        [REPLICA_LOADING] = "send_bulk", [REPLICA_ONLINE] = "online",
     };
 
     return names[state];

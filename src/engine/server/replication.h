@@ -38,9 +38,9 @@ enum replica_capability { REPLICA_EOF = 1, REPLICA_PSYNC2 = 2 };
 struct replica {
     struct replica *next;
     struct server *server;
-    uint64_t id;     /* of its connection, and where that is: as in its card */
+    uint64_t id; /* of its connection, and where that is: as in its card */
     uint32_t worker;
-    int fd;          /* of its connection; while it is in the list, under the lock */
+    int fd; /* of its connection; while it is in the list, under the lock */
     char address[64];
     char announced[64]; /* REPLCONF ip-address, or "" */
     int64_t port;
@@ -48,10 +48,10 @@ struct replica {
     bool rdb_only;
     bool old_sync;       /* asked by SYNC, which has no answer but the snapshot */
     atomic_bool dropped; /* its worker is to close the connection */
-    bool listed; /* under the lock */
-    atomic_bool gone; /* its connection is closed */
+    bool listed;         /* under the lock */
+    atomic_bool gone;    /* its connection is closed */
     atomic_uint refs;
-    atomic_uint state; /* enum replica_state */
+    atomic_uint state;                  /* enum replica_state */
     _Atomic uint64_t acked, acked_file; /* offsets that it has, and that its append-only file has */
     _Atomic int64_t acked_ms;           /* monotonic: its last sign of life */
     struct oplog_reader reader;         /* attached from the cut, or the partial resynchronisation, on */
@@ -79,7 +79,7 @@ struct replication {
     struct replica *replicas;
     unsigned count;
     atomic_uint online;
-    atomic_uint good; /* online ones that were heard of within min-replicas-max-lag */
+    atomic_uint good;        /* online ones that were heard of within min-replicas-max-lag */
     int64_t nobody_since_ms; /* monotonic: there were no replicas; -1: there are */
     int64_t pinged_ms;
     atomic_bool want_acks; /* somebody waits: replicas are to be asked how far they are */
@@ -87,16 +87,16 @@ struct replication {
     /* as a replica; the strings change under the lock */
     char *host;
     int64_t port;
-    uint64_t primary_epoch; /* changes with host and port */
-    atomic_uint link;       /* enum link_state */
-    _Atomic int64_t link_down_ms; /* monotonic: since when; 0 while it is up */
-    _Atomic int64_t heard_ms;     /* monotonic: when the primary was heard last */
+    uint64_t primary_epoch;                /* changes with host and port */
+    atomic_uint link;                      /* enum link_state */
+    _Atomic int64_t link_down_ms;          /* monotonic: since when; 0 while it is up */
+    _Atomic int64_t heard_ms;              /* monotonic: when the primary was heard last */
     _Atomic int64_t sync_total, sync_done; /* bytes of a transfer; total -1: unknown */
     _Atomic int64_t sync_heard_ms;
     bool resumable; /* id and offset are those of data that we have: PSYNC may be tried */
 
     /* coordinated failover */
-    atomic_uint failover; /* enum failover_state */
+    atomic_uint failover;   /* enum failover_state */
     char failover_host[64]; /* "" for any; these under the lock */
     int64_t failover_port, failover_until_ms;
     bool failover_force;

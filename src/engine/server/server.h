@@ -37,10 +37,10 @@ struct server_ops {
 
 /* Why commands may be refused: all bits 0 in ordinary times. */
 enum server_restriction {
-    RESTRICT_LOADING = 1,      /* the data set is being loaded */
-    RESTRICT_REPLICA = 2,      /* a replica that takes no writes of clients */
-    RESTRICT_STALE = 4,        /* a replica whose link is down and which must not serve what it has */
-    RESTRICT_DISK = 8,         /* what is written could not be saved */
+    RESTRICT_LOADING = 1,       /* the data set is being loaded */
+    RESTRICT_REPLICA = 2,       /* a replica that takes no writes of clients */
+    RESTRICT_STALE = 4,         /* a replica whose link is down and which must not serve what it has */
+    RESTRICT_DISK = 8,          /* what is written could not be saved */
     RESTRICT_FEW_REPLICAS = 16, /* too few good replicas for min-replicas-to-write */
 };
 

@@ -61,8 +61,8 @@ struct keyspace {
     /* A key went without anybody's command: it expired, or was evicted. Its partition is held. */
     void (*removed)(void *arg, struct thread *t, struct db *db, struct view name);
     void *removed_arg;
-    uint32_t cut; /* number of the last cut; this and the next change with the gate closed */
-    bool saving;  /* its snapshot is not complete */
+    uint32_t cut;           /* number of the last cut; this and the next change with the gate closed */
+    bool saving;            /* its snapshot is not complete */
     unsigned cut_databases; /* those from here on have nothing that it needs */
     cut_save_fn *save;
     void *save_arg;

@@ -10,7 +10,8 @@
 struct stage {
     struct keyspace *target;
     struct keyspace *keyspace;
-    struct thread thread; /* its heap and random numbers are the loading thread's, its counters are for the stage alone */
+    struct thread
+        thread; /* its heap and random numbers are the loading thread's, its counters are for the stage alone */
 };
 
 struct stage *stage_new(struct keyspace *ks, struct thread *t)
@@ -74,14 +75,14 @@ static void tell_watchers(struct keyspace *ks, struct db *db)
 
 static void move_db(struct keyspace *to, struct db *db, struct db *from, const struct thread *counted)
 {
-    const struct db_tally *tally = &counted->db[from->index];
+    const struct db_tally *n = &counted->db[from->index];
 
     for (unsigned i = 0; i < TABLE_PAGES; i++)
         atomic_store(&db->pages[i], atomic_exchange(&from->pages[i], NULL));
     for (unsigned i = 0; i < PARTITIONS / 64; i++)
         atomic_store(&db->filled[i], atomic_exchange(&from->filled[i], 0));
-    atomic_store(&to->threads[0]->db[db->index].keys, tally_read(&tally->keys));
-    atomic_store(&to->threads[0]->db[db->index].expires, tally_read(&tally->expires));
+    atomic_store(&to->threads[0]->db[db->index].keys, tally_read(&n->keys));
+    atomic_store(&to->threads[0]->db[db->index].expires, tally_read(&n->expires));
 }
 
 void stage_commit(struct stage *s)
