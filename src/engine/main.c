@@ -30,6 +30,7 @@
 #include "engine/server/evict.h"
 #include "engine/server/replication.h"
 #include "engine/persist/persist.h"
+#include "engine/repl/link.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/version.h"
@@ -40,6 +41,8 @@
 #define LANE_THREADS_MAX 4
 #define LANE_NICE 10 /* a worker on the same core goes first, and the lane still gets a tenth of it */
 #define RESERVED_FDS 64
+#define LOAD_LOOKS 200
+#define LOAD_LOOK_US 1000
 #ifdef NDEBUG
 #define TIDY_EXIT 0
 #else
@@ -57,6 +60,9 @@ struct program {
     unsigned worker_count;
     struct executor lane_executors[EXEC_LANES][LANE_THREADS_MAX];
     struct admin *admin;
+    struct link *link;
+    struct thread *link_thread;
+    atomic_bool load_failed;
 };
 
 static void post(struct program *p, uint32_t worker, struct message m)
@@ -211,7 +217,8 @@ static void follow(void *arg)
 {
     struct program *p = arg;
 
-    (void)p;
+    if (p->link)
+        link_wake(p->link);
 }
 
 static const struct server_ops ops = {
@@ -517,6 +524,20 @@ static void notify_supervisor(const struct config *c, const char *state)
     close(fd);
 }
 
+/* The data is there, or cannot be had. */
+static void on_loaded(void *arg, bool ok)
+{
+    struct program *p = arg;
+
+    if (ok) {
+        log_notice("Ready to accept connections");
+        notify_supervisor(p->server.config, "READY=1\n");
+        return;
+    }
+    atomic_store(&p->load_failed, true);
+    kill(getpid(), SIGTERM);
+}
+
 /* Runs until a signal asks it to stop. */
 static void serve(struct program *p)
 {
@@ -527,11 +548,12 @@ static void serve(struct program *p)
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGINT);
+    log_notice("Server initialized");
+    p->link = link_start(&p->shared, p->link_thread, on_loaded, p);
+    for (unsigned i = 0; i < LOAD_LOOKS && atomic_load(&p->server.restrictions) & RESTRICT_LOADING; i++)
+        clock_sleep_us(LOAD_LOOK_US); /* what is loaded in a moment, nobody has to be told of */
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_create(&p->workers[i].thread, NULL, worker_run, &p->workers[i]);
-    log_notice("Server initialized");
-    log_notice("Ready to accept connections");
-    notify_supervisor(c, "READY=1\n");
     while (sigwait(&wanted, &sig) != 0)
         ;
     log_warning("%s, shutting down", atomic_load(&p->server.stopping) ? "User requested shutdown"
@@ -588,8 +610,23 @@ static void stop(struct program *p)
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].thread, NULL);
     admin_stop(p->admin);
+    link_stop(p->link);
     persist_stop(p->server.persistence);
     stop_lanes(p);
+}
+
+/* What is to be known before the first client comes: that the data is being loaded, and whether there is a primary. */
+static void begin_role(struct program *p)
+{
+    struct server *s = &p->server;
+    struct replication *r = s->replication;
+    char host[256];
+    int port;
+
+    atomic_store(&s->loading.began_s, clock_wall_ms() / 1000);
+    server_restrict(s, RESTRICT_LOADING, true);
+    if (sscanf(s->config->replicaof, "%255s %d", host, &port) == 2)
+        replication_follow(r, view_str(host), port);
 }
 
 static int start(struct program *p, struct config *c)
@@ -619,12 +656,16 @@ static int start(struct program *p, struct config *c)
     }
     if (c->pidfile[0] || c->daemonize)
         write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
+    p->link_thread = thread_new(p);
+    begin_role(p);
     p->server.memory_startup = server_stats_memory(&p->server);
     persist_start(p->server.persistence);
     serve(p);
     stop(p);
     if (c->pidfile[0])
         unlink(c->pidfile);
+    if (atomic_load(&p->load_failed))
+        rc = 1;
     log_warning("Larder is now ready to exit, bye bye...");
 done:
     listeners_close(&p->listeners, c);

@@ -135,6 +135,9 @@ static inline void reply_insert(struct reply *r, size_t mark, char kind, size_t 
     r->ops->insert(r, mark, kind, n);
 }
 
+/* A reply that goes nowhere; errors are counted. */
+void reply_sink_init(struct reply *r);
+
 /* One of the messages of cmd/errors.h, with its arguments. CR and LF in the text become spaces. */
 void reply_error(struct reply *r, enum error_id id, ...);
 

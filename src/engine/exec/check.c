@@ -131,7 +131,9 @@ enum evict_room check_room(struct executor *ex, const struct exec_client *client
     const struct transaction *t = client->session.transaction;
     bool grows = (r->command->flags & COMMAND_DENYOOM) || (r->command->run == cmd_exec && t && t->grows);
 
-    if (!grows || atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0)
+    if (!grows || atomic_load_explicit(&server->config->maxmemory, memory_order_relaxed) == 0 ||
+        (atomic_load_explicit(&server->is_replica, memory_order_relaxed) &&
+         atomic_load_explicit(&server->config->replica_ignore_maxmemory, memory_order_relaxed)))
         return EVICT_ROOM;
     return evict_make_room(server, ex->thread);
 }

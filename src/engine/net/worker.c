@@ -235,6 +235,8 @@ static void expire(struct worker *w)
 
     own_partitions(w, &from, &to);
     if (!atomic_load_explicit(&sh->server->active_expire, memory_order_relaxed) ||
+        atomic_load_explicit(&sh->server->is_replica, memory_order_relaxed) ||
+        (atomic_load_explicit(&sh->server->restrictions, memory_order_relaxed) & RESTRICT_LOADING) ||
         atomic_load_explicit(&sh->server->pause_until_ms, memory_order_relaxed) > w->now_ms ||
         !gate_enter(&sh->gate, w->ex.thread->index)) {
         w->expire_due_ms = w->now_ms + TICK_MS;

@@ -27,6 +27,7 @@
 #define TAKE_MS 5     /* between two looks at whether the walk is over */
 #define RETRY_MS 5000 /* after a save that failed, before a save point tries again */
 #define POINTS_MAX 64
+#define CANCEL_LOOK_US 500
 
 static int64_t setting(const config_number *n)
 {
@@ -294,6 +295,30 @@ int64_t persist_changes(const struct persistence *p)
     int64_t n = server_stats_changes(p->server) - atomic_load(&((struct persistence *)p)->changes_saved);
 
     return n > 0 ? n : 0;
+}
+
+int64_t persist_changes_now(const struct persistence *p)
+{
+    return server_stats_changes(p->server);
+}
+
+void persist_cancel(struct persistence *p)
+{
+    while (atomic_load(&p->work) != PERSIST_IDLE) {
+        atomic_store(&p->cancel, true);
+        clock_sleep_us(CANCEL_LOOK_US);
+    }
+    atomic_store(&p->cancel, false);
+}
+
+void persist_leave_log(struct persistence *p)
+{
+    (void)p;
+}
+
+void persist_rejoin_log(struct persistence *p)
+{
+    (void)p;
 }
 
 /* ---- save points ---- */

@@ -61,6 +61,16 @@ enum persist_answer persist_rewrite(struct persistence *p);
 /* Changes since the last save, as Redis's dirty counts them. */
 int64_t persist_changes(const struct persistence *p);
 
+/* server_stats_changes, for who loads. */
+int64_t persist_changes_now(const struct persistence *p);
+
+/* Gives up the save or rewrite that is under way, and waits until it is over. A thread that may wait. */
+void persist_cancel(struct persistence *p);
+
+/* The log is about to begin anew: the append-only file lets go of it, and begins anew itself, with what there is then. */
+void persist_leave_log(struct persistence *p);
+void persist_rejoin_log(struct persistence *p);
+
 /* Saves when a save point says so. A timer's work, every 100 ms. */
 void persist_tick(struct persistence *p, int64_t mono_ms);
 

@@ -203,6 +203,13 @@ static void drop_replicas(struct replication *r)
     }
 }
 
+void replication_drop_replicas(struct replication *r)
+{
+    pthread_mutex_lock(&r->lock);
+    drop_replicas(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
 static void set_primary(struct replication *r, struct view host, int64_t port)
 {
     char text[512];

@@ -97,6 +97,7 @@ struct replication {
 
     /* coordinated failover */
     atomic_uint failover;   /* enum failover_state */
+    bool holds_writes;      /* the link's thread: it paused them for a failover */
     char failover_host[64]; /* "" for any; these under the lock */
     int64_t failover_port, failover_until_ms;
     bool failover_force;
@@ -124,6 +125,9 @@ void replication_promote(struct replication *r);
  * there is no such replica. timeout_ms 0: none. */
 bool replication_failover(struct replication *r, struct view host, int64_t port, int64_t timeout_ms, bool force);
 void replication_failover_abort(struct replication *r);
+
+/* Has every replica connect again. */
+void replication_drop_replicas(struct replication *r);
 
 /* A connection becomes a replica's: the record for its session. */
 struct replica *replica_new(struct server *s, uint64_t id, uint32_t worker, int fd, const char *address);

@@ -60,6 +60,11 @@ struct worker_tally {
     tally pause_us[PAUSE_BUCKETS];
 };
 
+/* How far loading is, in bytes and time. */
+struct server_loading {
+    _Atomic int64_t total, done, began_s;
+};
+
 struct server {
     struct config *config;
     struct keyspace *keyspace;
@@ -99,6 +104,7 @@ struct server {
     _Atomic uint64_t blocked_clients, evicted_clients;
     _Atomic int64_t last_save_wall_s;
     /* Sums of the tallies at the last CONFIG RESETSTAT are subtracted by readers: tallies have one writer each. */
+    struct server_loading loading;
     struct defrag_cycle defrag;
     struct server_baseline *baseline; /* server/stats.c */
 };
