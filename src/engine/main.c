@@ -42,12 +42,16 @@
 #define LANE_NICE 10 /* a worker on the same core goes first, and the lane still gets a tenth of it */
 #define RESERVED_FDS 64
 #define LOAD_LOOKS 200
+#define ASK_EVERY_US 100000
 #define LOAD_LOOK_US 1000
 #ifdef NDEBUG
 #define TIDY_EXIT 0
 #else
 #define TIDY_EXIT 1
 #endif
+
+/* How far an orderly end is. */
+enum end { END_NONE, END_WAITS, END_ABORTED, END_SAVES };
 
 /* Everything that main owns. */
 struct program {
@@ -63,6 +67,8 @@ struct program {
     struct link *link;
     struct thread *link_thread;
     atomic_bool load_failed;
+    atomic_uint shutdown_options; /* of SHUTDOWN */
+    atomic_uint end;              /* enum end */
 };
 
 static void post(struct program *p, uint32_t worker, struct message m)
@@ -145,12 +151,22 @@ static void reclaim_idle(struct executor *ex)
         atomic_fetch_add(&s->evicted_clients, clients_evict(s->clients, (uint64_t)limit));
 }
 
-static void do_shutdown(void *arg)
+static void do_shutdown(void *arg, unsigned options)
 {
     struct program *p = arg;
 
-    atomic_store(&p->server.stopping, true);
+    if (atomic_exchange(&p->server.stopping, true))
+        return; /* it ends already */
+    atomic_store(&p->shutdown_options, options);
     kill(getpid(), SIGTERM);
+}
+
+static bool abort_shutdown(void *arg)
+{
+    struct program *p = arg;
+    unsigned waiting = END_WAITS;
+
+    return atomic_compare_exchange_strong(&p->end, &waiting, END_ABORTED);
 }
 
 static void let_in(void *arg, struct thread *t)
@@ -223,6 +239,7 @@ static void follow(void *arg)
 
 static const struct server_ops ops = {
     .shutdown = do_shutdown,
+    .shutdown_abort = abort_shutdown,
     .unpause = on_gate_opened,
     .let_in = let_in,
     .exclusive = exclusive,
@@ -311,6 +328,27 @@ static int call_in(void *arg, struct config *c, char *err, size_t err_size)
     return 0;
 }
 
+static int retain(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)err;
+    (void)err_size;
+    oplog_retain(p->server.log, (uint64_t)c->repl_backlog_size);
+    return 0;
+}
+
+static int restrict_roles(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)c;
+    (void)err;
+    (void)err_size;
+    replication_restrict(p->server.replication);
+    return 0;
+}
+
 static int reconfigure(void *arg, struct config *c, char *err, size_t err_size)
 {
     int64_t policy = c->maxmemory_policy;
@@ -383,6 +421,7 @@ static void build(struct program *p, struct config *c)
     s->active_expire = true;
     p->heap = heap_shared_new();
     s->log = oplog_new();
+    oplog_retain(s->log, (uint64_t)c->repl_backlog_size);
     s->keyspace = keyspace_new((unsigned)c->databases);
     s->persistence = persist_new(s);
     s->keyspace->wake = on_partition_free;
@@ -423,6 +462,11 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "maxclients", check_clients, p);
     config_on_change(c, "dir", change_dir, p);
     config_on_change(c, "maxmemory", call_in, p);
+    config_on_change(c, "repl-backlog-size", retain, p);
+    config_on_change(c, "replica-read-only", restrict_roles, p);
+    config_on_change(c, "replica-serve-stale-data", restrict_roles, p);
+    config_on_change(c, "min-replicas-to-write", restrict_roles, p);
+    config_on_change(c, "min-replicas-max-lag", restrict_roles, p);
     config_on_change(c, "maxmemory-policy", reconfigure, p);
     config_on_change(c, "lfu-log-factor", reconfigure, p);
     config_on_change(c, "lfu-decay-time", reconfigure, p);
@@ -538,6 +582,117 @@ static void on_loaded(void *arg, bool ok)
     kill(getpid(), SIGTERM);
 }
 
+/* What a signal asks for: the words of shutdown-on-sigterm and -sigint. */
+static unsigned signal_options(const struct config *c, int sig)
+{
+    static const struct {
+        const char *word;
+        enum shutdown_option option;
+    } words[] = {
+        {"nosave", SHUTDOWN_NOSAVE}, {"now", SHUTDOWN_NOW}, {"force", SHUTDOWN_FORCE}, {"save", SHUTDOWN_SAVE}};
+    unsigned options = 0;
+    const char *text;
+
+    config_read_lock(c);
+    text = sig == SIGTERM ? c->shutdown_on_sigterm : c->shutdown_on_sigint;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strstr(text, words[i].word))
+            options |= words[i].option;
+    config_read_unlock(c);
+    return options & SHUTDOWN_NOSAVE ? options & ~(unsigned)SHUTDOWN_SAVE : options;
+}
+
+/* Gate closed. */
+static void hold_commands(void *arg)
+{
+    struct server *s = arg;
+
+    atomic_store(&s->pause_all, true);
+    atomic_store(&s->pause_until_ms, INT64_MAX / 2);
+}
+
+/* Gate closed. */
+static void let_commands(void *arg)
+{
+    struct server *s = arg;
+
+    atomic_store(&s->pause_until_ms, 0);
+}
+
+static void count_behind(void *arg, struct replica *r)
+{
+    unsigned *behind = arg;
+
+    *behind += atomic_load(&r->state) == REPLICA_ONLINE && atomic_load(&r->acked) < oplog_head(r->server->log);
+}
+
+/* Waits until the replicas have everything, up to shutdown-timeout. False when the end was given up. */
+static bool wait_for_replicas(struct program *p)
+{
+    struct server *s = &p->server;
+    int64_t end = clock_mono_us() + 1000000 * atomic_load(&s->config->shutdown_timeout), ask = 0;
+    unsigned behind = 1;
+
+    while (behind > 0 && clock_mono_us() < end && atomic_load(&p->end) == END_WAITS) {
+        behind = 0;
+        replication_each(s->replication, count_behind, &behind);
+        if (behind > 0 && clock_mono_us() >= ask) { /* asking moves the end of the log: not too often */
+            ask = clock_mono_us() + ASK_EVERY_US;
+            atomic_store(&s->replication->want_acks, true);
+            post_all(p, MESSAGE_PROGRESS);
+        }
+        if (behind > 0)
+            clock_sleep_us(LOAD_LOOK_US);
+    }
+    if (behind > 0 && atomic_load(&p->end) == END_WAITS)
+        log_warning("%u replica(s) do not have everything", behind);
+    return atomic_load(&p->end) == END_WAITS;
+}
+
+/* Saves if that is asked for, or configured. */
+static bool save_at_end(struct program *p, unsigned options)
+{
+    struct persistence *saver = p->server.persistence;
+    bool wanted = (options & SHUTDOWN_SAVE) || (!(options & SHUTDOWN_NOSAVE) && persist_has_points(saver));
+
+    if (!wanted || atomic_load(&p->server.restrictions) & RESTRICT_LOADING || persist_last_save(saver) == 0)
+        return true;
+    if (options & SHUTDOWN_FORCE) {
+        log_warning("The data could not be saved; ending all the same");
+        return true;
+    }
+    log_warning("Error trying to save the DB, can't exit.");
+    return false;
+}
+
+/* Brings things to a state that can be left. False when that cannot be had, and the server goes on. */
+static bool prepare_end(struct program *p, int sig)
+{
+    struct server *s = &p->server;
+    bool asked = atomic_exchange(&s->stopping, true), ready;
+    unsigned options = asked ? atomic_load(&p->shutdown_options) : signal_options(s->config, sig), waits = END_WAITS;
+
+    log_warning("%s, shutting down", atomic_load(&p->load_failed) ? "The data could not be loaded"
+                                     : asked                      ? "User requested shutdown"
+                                     : sig == SIGTERM             ? "Received SIGTERM"
+                                                                  : "Received SIGINT");
+    if (atomic_load(&p->load_failed))
+        return true;
+    atomic_store(&p->end, END_WAITS);
+    exclusive(p, hold_commands, s);
+    ready = (options & SHUTDOWN_NOW) || wait_for_replicas(p);
+    if (ready)
+        ready = atomic_compare_exchange_strong(&p->end, &waits, END_SAVES) && save_at_end(p, options);
+    if (ready)
+        return true;
+    exclusive(p, let_commands, s);
+    atomic_store(&p->end, END_NONE);
+    atomic_store(&s->stopping, false);
+    atomic_fetch_add(&s->shutdowns_failed, 1);
+    post_all(p, MESSAGE_PROGRESS);
+    return false;
+}
+
 /* Runs until a signal asks it to stop. */
 static void serve(struct program *p)
 {
@@ -554,12 +709,10 @@ static void serve(struct program *p)
         clock_sleep_us(LOAD_LOOK_US); /* what is loaded in a moment, nobody has to be told of */
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_create(&p->workers[i].thread, NULL, worker_run, &p->workers[i]);
-    while (sigwait(&wanted, &sig) != 0)
-        ;
-    log_warning("%s, shutting down", atomic_load(&p->server.stopping) ? "User requested shutdown"
-                                     : sig == SIGTERM                 ? "Received SIGTERM"
-                                                                      : "Received SIGINT");
-    atomic_store(&p->server.stopping, true);
+    do
+        while (sigwait(&wanted, &sig) != 0)
+            ;
+    while (!prepare_end(p, sig));
     notify_supervisor(c, "STOPPING=1\n");
 }
 

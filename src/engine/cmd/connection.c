@@ -134,7 +134,7 @@ void cmd_hello(struct call *c)
     reply_bulk(r, VIEW("mode"));
     reply_bulk(r, VIEW("standalone"));
     reply_bulk(r, VIEW("role"));
-    reply_bulk(r, VIEW("master"));
+    reply_bulk_str(r, atomic_load(&c->server->is_replica) ? "replica" : "master");
     reply_bulk(r, VIEW("modules"));
     reply_array(r, 0);
 }

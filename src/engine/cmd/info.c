@@ -18,12 +18,15 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/cmd/call.h"
+#include "engine/log/oplog.h"
+#include "engine/persist/persist.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/replication.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
 #include "engine/server/version.h"
+#include "engine/store/db.h"
 #include "engine/store/heap.h"
 #include "handlers.h"
 
@@ -258,28 +261,60 @@ static void info_memory(struct facts *f)
     field(f, "lazyfreed_objects", "0");
 }
 
-static void info_persistence(struct facts *f)
+/* Seconds since that monotonic time in milliseconds; -1 for 0. */
+static int64_t seconds_since(int64_t then_ms)
 {
-    struct server *s = f->server;
+    return then_ms == 0 ? -1 : (clock_mono_us() / 1000 - then_ms) / 1000;
+}
 
-    field(f, "loading", "0");
-    field(f, "async_loading", "0");
+static void info_loading(struct facts *f)
+{
+    const struct server_loading *l = &f->server->loading;
+    int64_t total = atomic_load((_Atomic int64_t *)&l->total), done = atomic_load((_Atomic int64_t *)&l->done);
+    int64_t began = atomic_load((_Atomic int64_t *)&l->began_s), took = clock_wall_ms() / 1000 - began;
+
+    field_int(f, "loading_start_time", began);
+    field_int(f, "loading_total_bytes", total);
+    field_int(f, "loading_loaded_bytes", done);
+    field(f, "loading_loaded_perc", "%.2f", total > 0 ? (double)done / (double)total * 100 : 0);
+    field_int(f, "loading_eta_seconds", done > 0 && total > done ? took * (total - done) / done : 1);
+}
+
+static void info_snapshots(struct facts *f)
+{
+    struct persistence *p = f->server->persistence;
+    unsigned work = atomic_load(&p->work);
+    bool saving = work != PERSIST_IDLE;
+    uint64_t keys = 0;
+
+    for (unsigned i = 0; saving && i < keyspace_databases(f->server->keyspace); i++)
+        keys += db_size(keyspace_db(f->server->keyspace, i));
+    field(f, "async_loading", "%d", atomic_load(&f->server->replication->link) == LINK_TRANSFER);
     field(f, "current_cow_peak", "0");
     field(f, "current_cow_size", "0");
     field(f, "current_cow_size_age", "0");
     field(f, "current_fork_perc", "0.00");
-    field(f, "current_save_keys_processed", "0");
-    field(f, "current_save_keys_total", "0");
-    field_int(f, "rdb_changes_since_last_save", server_stats_changes(s));
-    field(f, "rdb_bgsave_in_progress", "0");
-    field_int(f, "rdb_last_save_time", atomic_load_explicit(&s->last_save_wall_s, memory_order_relaxed));
-    field(f, "rdb_last_bgsave_status", "ok");
-    field(f, "rdb_last_bgsave_time_sec", "-1");
-    field(f, "rdb_current_bgsave_time_sec", "-1");
-    field(f, "rdb_saves", "0");
+    field_int(f, "current_save_keys_processed", saving ? (int64_t)atomic_load(&p->snapshot.keys) : 0);
+    field_int(f, "current_save_keys_total", (int64_t)keys);
+    field_int(f, "rdb_changes_since_last_save", persist_changes(p));
+    field(f, "rdb_bgsave_in_progress", "%d", work == PERSIST_SAVE || work == PERSIST_SYNC);
+    field_int(f, "rdb_last_save_time", atomic_load(&f->server->last_save_wall_s));
+    field(f, "rdb_last_bgsave_status", atomic_load(&p->save_ok) ? "ok" : "err");
+    field_int(f, "rdb_last_bgsave_time_sec", atomic_load(&p->save_seconds));
+    field_int(f, "rdb_current_bgsave_time_sec",
+              work == PERSIST_SAVE ? seconds_since(atomic_load(&p->save_began_ms)) : -1);
+    field_int(f, "rdb_saves", (int64_t)atomic_load(&p->saves));
     field(f, "rdb_last_cow_size", "0");
-    field(f, "rdb_last_load_keys_expired", "0");
-    field(f, "rdb_last_load_keys_loaded", "0");
+    field_int(f, "rdb_last_load_keys_expired", (int64_t)atomic_load(&p->keys_expired_at_load));
+    field_int(f, "rdb_last_load_keys_loaded", (int64_t)atomic_load(&p->keys_loaded));
+}
+
+static void info_persistence(struct facts *f)
+{
+    bool loading = (atomic_load(&f->server->restrictions) & RESTRICT_LOADING) != 0;
+
+    field(f, "loading", "%d", loading);
+    info_snapshots(f);
     field(f, "aof_enabled", "0");
     field(f, "aof_rewrite_in_progress", "0");
     field(f, "aof_rewrite_scheduled", "0");
@@ -292,6 +327,8 @@ static void info_persistence(struct facts *f)
     field(f, "aof_last_cow_size", "0");
     field(f, "module_fork_in_progress", "0");
     field(f, "module_fork_last_cow_size", "0");
+    if (loading)
+        info_loading(f);
 }
 
 static void field_x100(struct facts *f, const char *name, int64_t x100)
@@ -309,16 +346,16 @@ static void info_traffic(struct facts *f)
     field_int(f, "instantaneous_ops_per_sec", atomic_load_explicit(&s->ops_per_sec, memory_order_relaxed));
     field_int(f, "total_net_input_bytes", n->net_in);
     field_int(f, "total_net_output_bytes", n->net_out);
-    field(f, "total_net_repl_input_bytes", "0");
-    field(f, "total_net_repl_output_bytes", "0");
+    field_int(f, "total_net_repl_input_bytes", n->replication_in);
+    field_int(f, "total_net_repl_output_bytes", n->replication_out);
     field_x100(f, "instantaneous_input_kbps", atomic_load_explicit(&s->input_kbps_x100, memory_order_relaxed));
     field_x100(f, "instantaneous_output_kbps", atomic_load_explicit(&s->output_kbps_x100, memory_order_relaxed));
     field(f, "instantaneous_input_repl_kbps", "0.00");
     field(f, "instantaneous_output_repl_kbps", "0.00");
     field_int(f, "rejected_connections", n->refused);
-    field(f, "sync_full", "0");
-    field(f, "sync_partial_ok", "0");
-    field(f, "sync_partial_err", "0");
+    field_int(f, "sync_full", (int64_t)atomic_load(&s->replication->full_syncs));
+    field_int(f, "sync_partial_ok", (int64_t)atomic_load(&s->replication->partial_syncs));
+    field_int(f, "sync_partial_err", (int64_t)atomic_load(&s->replication->partial_refused));
 }
 
 static void info_stats(struct facts *f)
@@ -366,19 +403,88 @@ static void info_stats(struct facts *f)
     field(f, "reply_buffer_expands", "0");
 }
 
+static void info_transfer(struct facts *f)
+{
+    struct replication *r = f->server->replication;
+    int64_t total = atomic_load(&r->sync_total), done = atomic_load(&r->sync_done);
+
+    field_int(f, "master_sync_total_bytes", total < 0 ? 0 : total);
+    field_int(f, "master_sync_read_bytes", done);
+    field_int(f, "master_sync_left_bytes", total < 0 ? -1 : total - done);
+    field(f, "master_sync_perc", "%.2f", total > 0 ? (double)done / (double)total * 100 : 0);
+    field_int(f, "master_sync_last_io_seconds_ago", seconds_since(atomic_load(&r->heard_ms)));
+}
+
+/* As a replica. The lock is held. */
+static void info_link(struct facts *f)
+{
+    struct replication *r = f->server->replication;
+    const struct config *c = f->server->config;
+    unsigned link = atomic_load(&r->link);
+
+    field(f, "master_host", "%s", r->host);
+    field_int(f, "master_port", r->port);
+    field(f, "master_link_status", link == LINK_CONNECTED ? "up" : "down");
+    field_int(f, "master_last_io_seconds_ago", link == LINK_CONNECTED ? seconds_since(atomic_load(&r->heard_ms)) : -1);
+    field(f, "master_sync_in_progress", "%d", link == LINK_TRANSFER);
+    field_int(f, "slave_read_repl_offset", (int64_t)oplog_head(f->server->log));
+    field_int(f, "slave_repl_offset", (int64_t)oplog_head(f->server->log));
+    if (link == LINK_TRANSFER)
+        info_transfer(f);
+    if (link != LINK_CONNECTED)
+        field_int(f, "master_link_down_since_seconds", seconds_since(atomic_load(&r->link_down_ms)));
+    field_int(f, "slave_priority", number(&c->replica_priority));
+    field_int(f, "slave_read_only", number(&c->replica_read_only));
+    field_int(f, "replica_announced", number(&c->replica_announced));
+}
+
+static void info_history(struct facts *f)
+{
+    struct replication *r = f->server->replication;
+    const struct oplog *log = f->server->log;
+    bool active = oplog_active(log);
+    uint64_t first = oplog_first(log), tail = oplog_tail(log);
+
+    field(f, "master_replid", "%s", r->id);
+    field(f, "master_replid2", "%s", r->id2);
+    field_int(f, "master_repl_offset", (int64_t)oplog_head(log));
+    field_int(f, "second_repl_offset", r->id2_end == UINT64_MAX ? -1 : (int64_t)r->id2_end + 1);
+    field(f, "repl_backlog_active", "%d", active);
+    field_config(f, "repl_backlog_size", VIEW("repl-backlog-size"));
+    field_int(f, "repl_backlog_first_byte_offset", active ? (int64_t)first + 1 : 0);
+    field_int(f, "repl_backlog_histlen", active && tail > first ? (int64_t)(tail - first) : 0);
+}
+
 static void info_replication(struct facts *f)
 {
-    field(f, "role", "master");
-    field(f, "connected_slaves", "0");
-    field(f, "master_failover_state", "no-failover");
-    field(f, "master_replid", "%s", f->server->replication->id);
-    field(f, "master_replid2", "%040d", 0);
-    field(f, "master_repl_offset", "0");
-    field(f, "second_repl_offset", "-1");
-    field(f, "repl_backlog_active", "0");
-    field_config(f, "repl_backlog_size", VIEW("repl-backlog-size"));
-    field(f, "repl_backlog_first_byte_offset", "0");
-    field(f, "repl_backlog_histlen", "0");
+    static const char *const failovers[] = {
+        [FAILOVER_NONE] = "no-failover",
+        [FAILOVER_WAITING] = "waiting-for-sync",
+        [FAILOVER_IN_PROGRESS] = "failover-in-progress",
+        [FAILOVER_ABORTING] = "failover-in-progress",
+    };
+    struct replication *r = f->server->replication;
+    bool is_replica = atomic_load(&f->server->is_replica);
+    unsigned n = 0;
+
+    pthread_mutex_lock(&r->lock);
+    field(f, "role", is_replica ? "slave" : "master");
+    if (is_replica)
+        info_link(f);
+    field_int(f, "connected_slaves", r->count);
+    if (number(&f->server->config->min_replicas_to_write) > 0 && number(&f->server->config->min_replicas_max_lag) > 0)
+        field_int(f, "min_slaves_good_slaves", atomic_load(&r->good));
+    for (struct replica *p = r->replicas; p; p = p->next) {
+        char name[24];
+        unsigned state = atomic_load(&p->state);
+        snprintf(name, sizeof name, "slave%u", n++);
+        field(f, name, "ip=%s,port=%lld,state=%s,offset=%llu,lag=%lld", p->announced[0] ? p->announced : p->address,
+              (long long)p->port, replica_state_name(state), (unsigned long long)atomic_load(&p->acked),
+              state == REPLICA_ONLINE ? (long long)replica_lag_ms(p) / 1000 : 0);
+    }
+    field(f, "master_failover_state", "%s", failovers[atomic_load(&r->failover)]);
+    info_history(f);
+    pthread_mutex_unlock(&r->lock);
 }
 
 static void field_time(struct facts *f, const char *name, struct timeval t)

@@ -278,7 +278,8 @@ static bool goes_on(struct call *c, int64_t until_ms)
 {
     if (c->in_exec || (until_ms != 0 && clock_mono_us() / 1000 >= until_ms))
         return false;
-    atomic_store(&c->server->replication->want_acks, true);
+    if (!c->session->waiting) /* once: an answer to it must not make another one necessary */
+        atomic_store(&c->server->replication->want_acks, true);
     call_wait(c, until_ms);
     return true;
 }

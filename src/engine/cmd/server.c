@@ -14,18 +14,26 @@ void cmd_time(struct call *c)
     reply_bulk_integer(c->reply, now % 1000000);
 }
 
-/* The end begins at once and cannot be stopped, so there is nothing to abort. There is nothing to save to either: who
- * asks for a save keeps the server, unless the end is forced. */
+/* The end takes its time: replicas catch up, data is saved. When it cannot be saved the server goes on, and who asked is
+ * told. */
 void cmd_shutdown(struct call *c)
 {
-    enum { NOSAVE = 1, SAVE = 2, NOW = 4, FORCE = 8, ABORT = 16 };
+    enum { ABORT = 16 };
+    struct server *s = c->server;
     unsigned options = 0;
 
+    if (c->session->waiting) {
+        if (atomic_load(&s->shutdowns_failed) == c->session->wait_ticket)
+            call_wait(c, 0);
+        else
+            reply_error(c->reply, ERROR_SHUTDOWN);
+        return;
+    }
     for (int i = 1; i < c->argc; i++) {
-        unsigned option = call_arg_is(c, i, "NOSAVE")  ? NOSAVE
-                          : call_arg_is(c, i, "SAVE")  ? SAVE
-                          : call_arg_is(c, i, "NOW")   ? NOW
-                          : call_arg_is(c, i, "FORCE") ? FORCE
+        unsigned option = call_arg_is(c, i, "NOSAVE")  ? SHUTDOWN_NOSAVE
+                          : call_arg_is(c, i, "SAVE")  ? SHUTDOWN_SAVE
+                          : call_arg_is(c, i, "NOW")   ? SHUTDOWN_NOW
+                          : call_arg_is(c, i, "FORCE") ? SHUTDOWN_FORCE
                           : call_arg_is(c, i, "ABORT") ? ABORT
                                                        : 0;
         if (option == 0) {
@@ -34,18 +42,18 @@ void cmd_shutdown(struct call *c)
         }
         options |= option;
     }
-    if (((options & ABORT) && options != ABORT) || ((options & NOSAVE) && (options & SAVE))) {
+    if (((options & ABORT) && options != ABORT) || ((options & SHUTDOWN_NOSAVE) && (options & SHUTDOWN_SAVE))) {
         reply_error(c->reply, ERROR_SYNTAX);
         return;
     }
     if (options & ABORT) {
-        reply_error(c->reply, ERROR_NO_SHUTDOWN);
+        if (s->ops->shutdown_abort(s->ops_arg))
+            reply_ok(c->reply);
+        else
+            reply_error(c->reply, ERROR_NO_SHUTDOWN);
         return;
     }
-    if ((options & SAVE) && !(options & FORCE)) {
-        reply_error(c->reply, ERROR_SHUTDOWN);
-        return;
-    }
-    c->session->close_after_reply = true;
-    c->server->ops->shutdown(c->server->ops_arg);
+    c->session->wait_ticket = atomic_load(&s->shutdowns_failed);
+    s->ops->shutdown(s->ops_arg, options);
+    call_wait(c, 0);
 }

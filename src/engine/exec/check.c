@@ -157,7 +157,8 @@ bool check_paused(struct server *server, const struct exec_client *client, const
     if (__builtin_expect(until == 0, 1) || client->session.admin || client->session.replays || clock_wall_ms() >= until)
         return false;
     if (atomic_load_explicit(&server->pause_all, memory_order_relaxed))
-        return cmd->run != cmd_client_unpause;
+        return cmd->run != cmd_shutdown &&
+               (cmd->run != cmd_client_unpause || atomic_load_explicit(&server->stopping, memory_order_relaxed));
     if (cmd->run == cmd_exec && client->session.transaction) {
         const struct transaction *t = client->session.transaction;
         for (size_t i = 0; i < t->count; i++)

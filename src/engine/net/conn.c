@@ -483,7 +483,7 @@ static void withhold(struct worker *w, struct conn *c)
     c->withheld = true;
     c->withheld_offset = need;
     c->withheld_until_ms = until_ms;
-    atomic_store(&s->replication->want_acks, true);
+    atomic_store(&s->replication->want_acks, setting(&cfg->durability) != DURABILITY_ASYNC);
 }
 
 void conn_process(struct worker *w, struct conn *c)

@@ -10,6 +10,8 @@
 #include "engine/server/replication.h"
 #include "engine/server/server.h"
 
+#define ASK_EVERY_MS 100
+
 struct failover {
     struct server *server;
     char host[64];
@@ -96,8 +98,11 @@ bool failover_step(struct server *s)
         r->holds_writes = true;
         s->ops->exclusive(s->ops_arg, hold_writes, s);
     }
-    atomic_store(&r->want_acks, true);
-    s->ops->progressed(s->ops_arg); /* a worker asks */
+    if (mono_ms() - r->asked_ms >= ASK_EVERY_MS) { /* asking moves the end of the log: not too often */
+        r->asked_ms = mono_ms();
+        atomic_store(&r->want_acks, true);
+        s->ops->progressed(s->ops_arg);
+    }
     replication_each(r, find_target, &f);
     late = r->failover_until_ms != 0 && mono_ms() > r->failover_until_ms;
     if (!f.ready && late && !(r->failover_force && f.host[0])) {

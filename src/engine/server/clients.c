@@ -213,11 +213,12 @@ void clients_each(struct clients *cs, clients_visit_fn *fn, void *arg)
     mem_free(ids);
 }
 
-/* There are no replicas and no subscriptions yet: every connection is an ordinary one. */
+/* There are no subscriptions yet. */
 static enum clients_type card_type(const struct card *card)
 {
-    (void)card;
-    return CLIENTS_NORMAL;
+    uint32_t flags = atomic_load_explicit(&((struct card *)card)->flags, memory_order_relaxed);
+
+    return (flags & CARD_REPLICA) ? CLIENTS_REPLICA : CLIENTS_NORMAL;
 }
 
 static bool card_user_is(struct card *card, struct view user)
@@ -322,8 +323,9 @@ static void append_flags(struct buf *out, uint32_t flags)
         uint32_t flag;
         char letter;
     } letters[] = {
-        {CARD_MULTI, 'x'}, {CARD_BLOCKED, 'b'},  {CARD_DIRTY_EXEC, 'd'}, {CARD_CLOSE_AFTER, 'c'},
-        {CARD_UNIX, 'U'},  {CARD_READONLY, 'r'}, {CARD_NO_EVICT, 'e'},   {CARD_NO_TOUCH, 'T'},
+        {CARD_REPLICA, 'S'},    {CARD_MULTI, 'x'},       {CARD_BLOCKED, 'b'},
+        {CARD_DIRTY_EXEC, 'd'}, {CARD_CLOSE_AFTER, 'c'}, {CARD_UNIX, 'U'},
+        {CARD_READONLY, 'r'},   {CARD_NO_EVICT, 'e'},    {CARD_NO_TOUCH, 'T'},
     };
     size_t before = out->len;
 

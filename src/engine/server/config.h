@@ -76,8 +76,10 @@ struct config {
     config_number enable_debug_command, enable_protected_configs, enable_module_command;
     /* process */
     config_number daemonize, supervised, syslog_enabled, always_show_logo;
-    config_number loglevel;        /* enum log_level */
-    config_number syslog_facility; /* as <syslog.h> has it */
+    config_number loglevel;         /* enum log_level */
+    config_number syslog_facility;  /* as <syslog.h> has it */
+    config_number shutdown_timeout; /* seconds */
+    char *shutdown_on_sigint, *shutdown_on_sigterm;
     char *pidfile, *logfile, *syslog_ident, *dir, *proc_title_template;
     struct config_private *private; /* values without meaning here, hooks, and what loading remembers */
 };

@@ -144,9 +144,9 @@ static const struct config_name shutdown_options[] = {
     {"now", 4, false},     {"force", 8, false}, {NULL, 0, false},
 };
 
-#define SHUTDOWN(title)                                                                                                \
+#define SHUTDOWN(title, at)                                                                                            \
     {                                                                                                                  \
-        .name = title, .type = ROW_WORDS, .field = NONE, .text = "default", .names = shutdown_options,                 \
+        .name = title, .type = ROW_WORDS, .field = at, .text = "default", .names = shutdown_options,                   \
         .rule = config_rule_shutdown                                                                                   \
     }
 
@@ -192,9 +192,9 @@ static const struct config_row rows[] = {
     STRING("proc-title-template", NULL, 0, F(proc_title_template), "{title} {listen-addr} {server-mode}",
            config_rule_title),
     STRING("dir", NULL, ROW_PROTECTED | ROW_ALWAYS, F(dir), "", config_rule_dir),
-    SHUTDOWN("shutdown-on-sigint"),
-    SHUTDOWN("shutdown-on-sigterm"),
-    INT("shutdown-timeout", NULL, 0, NONE, 0, INT_MAX, 10),
+    SHUTDOWN("shutdown-on-sigint", F(shutdown_on_sigint)),
+    SHUTDOWN("shutdown-on-sigterm", F(shutdown_on_sigterm)),
+    INT("shutdown-timeout", NULL, 0, F(shutdown_timeout), 0, INT_MAX, 10),
     STRING("ignore-warnings", NULL, 0, NONE, "", NULL),
     BOOL("disable-thp", NULL, FIXED, NONE, 1),
     ENUM("oom-score-adj", NULL, 0, NONE, oom_adjustments, 0),

@@ -97,6 +97,7 @@ struct replication {
 
     /* coordinated failover */
     atomic_uint failover;   /* enum failover_state */
+    int64_t asked_ms;       /* the same thread: when it last had replicas asked */
     bool holds_writes;      /* the link's thread: it paused them for a failover */
     char failover_host[64]; /* "" for any; these under the lock */
     int64_t failover_port, failover_until_ms;

@@ -16,10 +16,20 @@ struct oplog;
 struct persistence;
 struct replication;
 
+/* How the server is to end: as SHUTDOWN's words say. */
+enum shutdown_option {
+    SHUTDOWN_NOSAVE = 1,
+    SHUTDOWN_SAVE = 2,
+    SHUTDOWN_NOW = 4,   /* replicas are not waited for */
+    SHUTDOWN_FORCE = 8, /* it ends though it could not save */
+};
+
 /* What commands ask of the layers above them. */
 struct server_ops {
-    /* Begins an orderly end; returns at once. */
-    void (*shutdown)(void *arg);
+    /* Begins an orderly end; returns at once. options: enum shutdown_option. */
+    void (*shutdown)(void *arg, unsigned options);
+    /* Gives it up; false when none has begun, or it cannot be given up any more. */
+    bool (*shutdown_abort)(void *arg);
     /* Wakes the connections that CLIENT PAUSE holds. Gate closed. */
     void (*unpause)(void *arg);
     /* Between the steps of long work, holding nothing: lets others have the gate and the core. */
@@ -98,6 +108,7 @@ struct server {
     _Atomic int64_t memory_peak;
     _Atomic int64_t errors_reset_ms;
     _Atomic bool stopping;
+    _Atomic uint64_t shutdowns_failed;                              /* ends that were given up */
     atomic_uint memory_epoch;                                       /* server/evict.c */
     atomic_uint strangers;                                          /* connections that must log in and have not */
     _Atomic int64_t ops_per_sec, input_kbps_x100, output_kbps_x100; /* sampled by the housekeeping timer */

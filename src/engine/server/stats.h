@@ -12,7 +12,7 @@
 #define SERVER_TALLIES(X)                                                                                              \
     X(hits) X(misses) X(expired) X(evicted) X(expired_lazily) X(rejected) X(net_in) X(net_out)               \
     X(connections) X(refused) X(defrag_moved) X(defrag_scanned) X(parks) X(gate_passes) X(lane_jobs)     \
-    X(reads) X(writes) X(expire_us) X(expire_stops)
+    X(reads) X(writes) X(expire_us) X(expire_stops) X(replication_in) X(replication_out)
 /* clang-format on */
 
 struct server_sums {
