@@ -483,7 +483,8 @@ static void withhold(struct worker *w, struct conn *c)
     c->withheld = true;
     c->withheld_offset = need;
     c->withheld_until_ms = until_ms;
-    atomic_store(&s->replication->want_acks, setting(&cfg->durability) != DURABILITY_ASYNC);
+    if (setting(&cfg->durability) != DURABILITY_ASYNC)
+        atomic_store(&s->replication->want_acks, true);
 }
 
 void conn_process(struct worker *w, struct conn *c)

@@ -638,13 +638,13 @@ static void test_ignored(void **state)
     char path[128];
 
     put_file(path, "log", "");
-    assert_loads(c, "rdbcompression no\nappendonly no\ntls-port 6380\nhz 10\nrename-command CONFIG \"\"");
+    assert_loads(c, "disable-thp no\nlocale-collate C\ntls-port 6380\nhz 10\nrename-command CONFIG \"\"");
     assert_int_equal(log_open(path), 0);
     config_log_ignored(c);
     assert_int_equal(log_open(""), 0);
     assert_int_equal(config_read_file(path, &log), 0);
     buf_put_char(&log, '\0');
-    assert_non_null(strstr(buf_head(&log), "* Directives accepted without effect: rdbcompression appendonly\n"));
+    assert_non_null(strstr(buf_head(&log), "* Directives accepted without effect: disable-thp locale-collate\n"));
     assert_non_null(strstr(buf_head(&log), "# WARNING: 'tls-port' has no effect"));
     assert_non_null(strstr(buf_head(&log), "# WARNING: 'rename-command' has no effect"));
     assert_null(strstr(buf_head(&log), " hz"));
