@@ -259,6 +259,7 @@ void replication_promote(struct replication *r)
     replication_restrict(r);
     log_notice("Primary from now on: new history %s, the old one up to %llu", r->id, (unsigned long long)r->id2_end);
     s->ops->follow(s->ops_arg);
+    server_progressed(s);
 }
 
 void replication_restrict(struct replication *r)
