@@ -28,13 +28,14 @@
 #include "engine/store/keyspace.h"
 #include "engine/store/stage.h"
 
-#define AGAIN_MS 20        /* before the first try after a connection that worked */
-#define RETRY_MS 1000      /* between two tries to connect */
-#define ACK_MS 1000        /* between two acknowledgements that nobody asked for */
-#define FIRST_ACK_MS 100   /* a redis-server overlooks one that comes too soon after a snapshot */
-#define RUN_US 20000       /* of replaying, before the socket is looked at again */
-#define READ_MAX 262144    /* bytes of the stream that are read in one go */
-#define READER_WAIT_US 500 /* between two looks at whether our own replicas are gone */
+#define AGAIN_MS 20                        /* before the first try after a connection that worked */
+#define RETRY_MS 1000                      /* between two tries to connect */
+#define ACK_MS 1000                        /* between two acknowledgements that nobody asked for */
+#define FIRST_ACK_MS 100                   /* a redis-server overlooks one that comes too soon after a snapshot */
+#define RUN_US 20000                       /* of replaying, before the socket is looked at again */
+#define READ_MAX 262144                    /* bytes of the stream that are read in one go */
+#define KEYS_PLAUSIBLE (UINT64_C(1) << 32) /* a hint beyond that is none */
+#define READER_WAIT_US 500                 /* between two looks at whether our own replicas are gone */
 
 struct link {
     struct exec_shared *shared;
@@ -260,6 +261,15 @@ static bool transfer_item(void *arg, struct item *it)
     return true;
 }
 
+static bool transfer_resize(void *arg, uint64_t keys, uint64_t expires)
+{
+    struct transfer *t = arg;
+
+    (void)expires;
+    stage_expect(t->stage, t->db, keys < KEYS_PLAUSIBLE ? keys : 0);
+    return true;
+}
+
 static bool transfer_function(void *arg, struct view source)
 {
     struct transfer *t = arg;
@@ -316,7 +326,7 @@ static int receive(struct transfer *t)
     struct link *l = t->l;
     const struct config *c = l->server->config;
     struct rdb_source source = {transfer_read, t};
-    struct rdb_visitor visitor = {t, transfer_aux, transfer_select, NULL, transfer_item, transfer_function};
+    struct rdb_visitor visitor = {t, transfer_aux, transfer_select, transfer_resize, transfer_item, transfer_function};
     struct rdb_limits limits = {.max_string = setting(&c->proto_max_bulk_len) > RDB_STRING_MAX
                                                   ? setting(&c->proto_max_bulk_len)
                                                   : RDB_STRING_MAX,
@@ -344,6 +354,10 @@ static int receive(struct transfer *t)
             rc = RDB_IO;
     }
     rdb_reader_free(reader);
+    if (rc == RDB_OK && stage_finish(t->stage) > 0) {
+        log_warning("Full synchronisation: keys of the snapshot are there twice");
+        return -1;
+    }
     return rc == RDB_OK ? 0 : -1;
 }
 

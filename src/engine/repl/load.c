@@ -30,13 +30,15 @@
 #include "engine/store/keyspace.h"
 #include "engine/store/stage.h"
 
+#define KEYS_PLAUSIBLE (UINT64_C(1) << 32) /* a hint beyond that is none */
+
 struct load {
     struct server *server;
     struct executor *ex;
     struct stage *stage;
     int fd;
     uint32_t db;
-    uint64_t keys, duplicates, functions;
+    uint64_t keys, functions;
     bool has_history;
     char id[REPLICATION_ID + 1];
     uint64_t offset;
@@ -101,8 +103,16 @@ static bool load_item(void *arg, struct item *it)
     struct load *l = arg;
 
     l->keys++;
-    if (!stage_add(l->stage, l->db, it))
-        l->duplicates++;
+    stage_add(l->stage, l->db, it);
+    return true;
+}
+
+static bool load_resize(void *arg, uint64_t keys, uint64_t expires)
+{
+    struct load *l = arg;
+
+    (void)expires;
+    stage_expect(l->stage, l->db, keys < KEYS_PLAUSIBLE ? keys : 0);
     return true;
 }
 
@@ -140,17 +150,18 @@ static void commit(void *arg)
 static bool load_snapshot(struct load *l, const struct rdb_source *source, const char *path, struct buf *rest)
 {
     struct rdb_limits limits = rdb_limits_of(l->server);
-    struct rdb_visitor visitor = {l, load_aux, load_select, NULL, load_item, load_function};
+    struct rdb_visitor visitor = {l, load_aux, load_select, load_resize, load_item, load_function};
     struct rdb_reader *reader = rdb_reader_new(source, l->ex->thread, &limits);
     struct rdb_error error = {.text = "its contents are refused"};
+    uint64_t duplicates = 0;
     enum rdb_result rc;
 
     l->stage = stage_new(l->server->keyspace, l->ex->thread);
     rc = rdb_read(reader, &visitor, &error);
     if (rc != RDB_OK)
         log_warning("Cannot load %s: %s, at byte %" PRIu64, path, error.text, error.offset);
-    else if (l->duplicates > 0)
-        log_warning("Cannot load %s: %" PRIu64 " of its keys are there twice", path, l->duplicates);
+    else if ((duplicates = stage_finish(l->stage)) > 0)
+        log_warning("Cannot load %s: %" PRIu64 " of its keys are there twice", path, duplicates);
     else
         l->server->ops->exclusive(l->server->ops_arg, commit, l->stage);
     if (rest)
@@ -159,7 +170,7 @@ static bool load_snapshot(struct load *l, const struct rdb_source *source, const
         log_warning("%s has %" PRIu64 " libraries of functions, which are ignored", path, l->functions);
     rdb_reader_free(reader);
     stage_free(l->stage);
-    return rc == RDB_OK && l->duplicates == 0;
+    return rc == RDB_OK && duplicates == 0;
 }
 
 /* Goes on with the history of the snapshot. Gate closed. */

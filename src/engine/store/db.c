@@ -169,8 +169,7 @@ __attribute__((unused)) static bool held(const struct db *db, uint32_t partition
            atomic_load_explicit(&db->keyspace->exclusive, memory_order_relaxed);
 }
 
-/* The table of a partition, its page allocated if need be. */
-static struct table *table_needed(struct db *db, uint32_t partition)
+struct table *db_table_needed(struct db *db, uint32_t partition)
 {
     struct table *t = db_table(db, partition);
     struct table_page *page, *none = NULL;
@@ -293,7 +292,7 @@ void db_insert(struct db *db, struct thread *t, const struct key *key, struct it
 {
     struct keyspace *ks = db->keyspace;
     uint32_t partition = key_partition(key), deadline = item_deadline(ks, it);
-    struct table *table = table_needed(db, partition);
+    struct table *table = db_table_needed(db, partition);
     struct db_owner owner;
 
     assert(held(db, partition));

@@ -93,6 +93,9 @@ static inline struct table *db_table(struct db *db, uint32_t partition)
     return page ? &page->tables[partition % TABLE_PAGE] : NULL;
 }
 
+/* The same, its page allocated if need be. */
+struct table *db_table_needed(struct db *db, uint32_t partition);
+
 /* What table functions need of the database when they rebuild a segment. */
 struct db_owner {
     struct table_owner base;

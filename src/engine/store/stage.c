@@ -7,11 +7,22 @@
 #include "engine/store/keyspace.h"
 #include "engine/store/watch.h"
 
+#define BATCH 64
+
+struct pending {
+    struct item *item;
+    struct key key;
+};
+
 struct stage {
     struct keyspace *target;
     struct keyspace *keyspace;
-    struct thread
-        thread; /* its heap and random numbers are the loading thread's, its counters are for the stage alone */
+    uint64_t *expected;          /* keys a partition, by database; 0: unknown */
+    struct pending batch[BATCH]; /* of database db, not looked up yet */
+    unsigned count;
+    uint32_t db;
+    uint64_t duplicates;
+    struct thread thread; /* heap and random numbers are the loading thread's, the counters are for the stage alone */
 };
 
 struct stage *stage_new(struct keyspace *ks, struct thread *t)
@@ -19,6 +30,7 @@ struct stage *stage_new(struct keyspace *ks, struct thread *t)
     struct stage *s = mem_zalloc(sizeof *s);
 
     s->target = ks;
+    s->expected = mem_zalloc(ks->databases * sizeof *s->expected);
     s->keyspace = keyspace_new(ks->databases);
     s->keyspace->hash_key = ks->hash_key;
     s->keyspace->epoch_ms = ks->epoch_ms;
@@ -34,21 +46,58 @@ void stage_free(struct stage *s)
 {
     if (!s)
         return;
+    for (unsigned i = 0; i < s->count; i++)
+        item_free(&s->thread, s->batch[i].item);
     keyspace_free(s->keyspace, &s->thread);
+    mem_free(s->expected);
     mem_free(s->thread.db);
     mem_free(s);
 }
 
-bool stage_add(struct stage *s, uint32_t db, struct item *it)
+void stage_expect(struct stage *s, uint32_t db, uint64_t keys)
 {
-    struct key key = key_make(&s->keyspace->hash_key, item_key(it));
+    s->expected[db] = keys / PARTITIONS + keys / PARTITIONS / 8;
+}
 
-    if (db_find(&s->keyspace->db[db], &key, NULL)) {
-        item_free(&s->thread, it);
-        return false;
+/* The items come in no order that this hash has anything to do with: memory is slower than all the rest, unless it is asked for
+ * what a batch needs in advance. */
+static void add_batch(struct stage *s)
+{
+    const struct key *keys[BATCH];
+    struct db *db = &s->keyspace->db[s->db];
+    struct db_owner owner;
+
+    for (unsigned i = 0; i < s->count; i++)
+        keys[i] = &s->batch[i].key;
+    db_prefetch(db, keys, s->count);
+    for (unsigned i = 0; i < s->count; i++) {
+        struct pending *p = &s->batch[i];
+        if (db_find(db, &p->key, NULL)) {
+            s->duplicates++;
+            item_free(&s->thread, p->item);
+            continue;
+        }
+        if (s->expected[s->db] > 0) {
+            db_owner_init(&owner, db, &s->thread);
+            table_reserve(db_table_needed(db, key_partition(&p->key)), s->expected[s->db], &owner.base);
+        }
+        db_insert(db, &s->thread, &p->key, p->item);
     }
-    db_insert(&s->keyspace->db[db], &s->thread, &key, it);
-    return true;
+    s->count = 0;
+}
+
+void stage_add(struct stage *s, uint32_t db, struct item *it)
+{
+    if (s->count == BATCH || (s->count > 0 && s->db != db))
+        add_batch(s);
+    s->db = db;
+    s->batch[s->count++] = (struct pending){it, key_make(&s->keyspace->hash_key, item_key(it))};
+}
+
+uint64_t stage_finish(struct stage *s)
+{
+    add_batch(s);
+    return s->duplicates;
 }
 
 uint64_t stage_keys(const struct stage *s)
@@ -89,7 +138,7 @@ void stage_commit(struct stage *s)
 {
     struct keyspace *ks = s->target;
 
-    assert(atomic_load(&ks->exclusive) && !ks->saving);
+    assert(atomic_load(&ks->exclusive) && !ks->saving && s->count == 0);
     for (unsigned i = 0; i < ks->databases; i++) {
         struct db *db = &ks->db[i];
         tell_watchers(ks, db);

@@ -21,14 +21,20 @@ struct stage *stage_new(struct keyspace *ks, struct thread *t);
 /* Frees it with what it holds. Accepts NULL. */
 void stage_free(struct stage *s);
 
-/* Adds an item to a database; false, the item freed, when the key is there already. */
-bool stage_add(struct stage *s, uint32_t db, struct item *it);
+/* About how many keys are to come in that database: makes adding them quicker. */
+void stage_expect(struct stage *s, uint32_t db, uint64_t keys);
+
+/* Adds an item to a database. Its key must not be there already: stage_finish tells. */
+void stage_add(struct stage *s, uint32_t db, struct item *it);
+
+/* Everything was added; returns how many keys came twice, of which the first is there. */
+uint64_t stage_finish(struct stage *s);
 
 /* Keys in all databases. */
 uint64_t stage_keys(const struct stage *s);
 
 /* It becomes the data of its keyspace; what was there is freed later in steps. Gate closed, and no snapshot running. The
- * stage is empty afterwards. */
+ * stage, which was finished, is empty afterwards. */
 void stage_commit(struct stage *s);
 
 #endif

@@ -250,6 +250,19 @@ void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t dead
     }
 }
 
+void table_reserve(struct table *t, uint64_t n, const struct table_owner *o)
+{
+    unsigned size = 0;
+
+    while (size < SIZE_MAX_INDEX && fill_limit[size] < n)
+        size++;
+    if (segment_word(&t->root) != 0)
+        return;
+    t->root.deadline = DEADLINE_NONE;
+    t->root.count = 0;
+    segment_store(&t->root, segment_make(buckets_new(table_sizes[size], o->cut), size, 0));
+}
+
 /* Gives back overflow buckets at the end of the chain that hold nothing. */
 static void chain_shorten(struct bucket *home)
 {

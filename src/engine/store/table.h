@@ -167,6 +167,9 @@ struct table_owner {
 /* Adds an item whose key is not there. */
 void table_insert(struct table *t, uint64_t hash, struct item *it, uint32_t deadline, const struct table_owner *o);
 
+/* Gives an empty table room for about n items, so that it need not grow to that in steps. */
+void table_reserve(struct table *t, uint64_t n, const struct table_owner *o);
+
 /* Takes out what stands in that slot of the hash's chain. */
 void table_remove(struct table *t, uint64_t hash, struct bucket *b, unsigned slot, const struct table_owner *o);
 
