@@ -17,6 +17,7 @@ DESTDIR ?=
 INSTALL ?= install
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 300
+KILL_ROUNDS ?= 500
 # Another python3 may come first in PATH; this one sees Debian's packages.
 PYTHON := /usr/bin/python3
 
@@ -55,7 +56,7 @@ FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(OUT)/%)
 
 # ---- what people call --------------------------------------------------------------------------------------------
 
-.PHONY: all run test check format asan tsan debug fuzz bench install uninstall clean help
+.PHONY: all run test check format asan tsan debug crash fuzz bench install uninstall clean help
 
 all: ## builds build/bin/larder-server
 	$(SUB) server
@@ -71,7 +72,7 @@ test: ## installs what is missing and runs every test: release, ASan+UBSan, TSan
 	$(SUB) VARIANT=asan programs
 	$(SUB) VARIANT=tsan programs
 	$(SUB) VARIANT=fuzz fuzz-programs
-	@$(RUN_TESTS) unit:release wire:release concurrency:release unit:asan wire:asan \
+	@$(RUN_TESTS) unit:release wire:release concurrency:release crash:release unit:asan wire:asan \
 	    unit:tsan wire:tsan concurrency:tsan fuzz:20
 
 check: ## format, include edges, warnings of gcc and clang as errors, headers, cppcheck, scripts
@@ -96,6 +97,11 @@ tsan: ## builds with TSan, and runs unit, wire and concurrency tests on that
 	@tools/install-deps.sh test
 	$(SUB) VARIANT=tsan programs
 	@$(RUN_TESTS) unit:tsan wire:tsan concurrency:tsan
+
+crash: ## kills servers under load, KILL_ROUNDS times each (500), and looks for lost writes
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=release programs
+	@LARDER_KILL_ROUNDS=$(KILL_ROUNDS) $(RUN_TESTS) crash:release
 
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (300)
 	@tools/install-deps.sh test

@@ -6,6 +6,7 @@
     unit:VARIANT         every cmocka program of test/unit
     wire:VARIANT         pytest over test/wire
     concurrency:VARIANT  pytest over test/concurrency
+    crash:VARIANT        pytest over test/crash: servers that are killed
     fuzz:SECONDS         every libFuzzer target: its regression inputs once, then SECONDS of fuzzing
 
 pytest is told by its environment what to test: LARDER_SERVER is the server's path, LARDER_VARIANT the variant. Sanitizers write their reports to build/test/; any report fails its stage, even
@@ -276,7 +277,7 @@ def run_stage(stage):
     kind, _, what = stage.partition(":")
     if kind == "unit":
         return stage_unit(stage, what)
-    if kind in ("wire", "concurrency"):
+    if kind in ("wire", "concurrency", "crash"):
         return stage_pytest(stage, f"test/{kind}", what)
     if kind == "fuzz":
         return stage_fuzz(stage, int(what))

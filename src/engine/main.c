@@ -29,6 +29,7 @@
 #include "engine/server/config.h"
 #include "engine/server/evict.h"
 #include "engine/server/replication.h"
+#include "engine/persist/aof.h"
 #include "engine/persist/persist.h"
 #include "engine/repl/link.h"
 #include "engine/server/server.h"
@@ -349,6 +350,17 @@ static int restrict_roles(void *arg, struct config *c, char *err, size_t err_siz
     return 0;
 }
 
+static int configure_file(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)c;
+    (void)err;
+    (void)err_size;
+    aof_configure(p->server.persistence->aof);
+    return 0;
+}
+
 static int reconfigure(void *arg, struct config *c, char *err, size_t err_size)
 {
     int64_t policy = c->maxmemory_policy;
@@ -424,6 +436,7 @@ static void build(struct program *p, struct config *c)
     oplog_retain(s->log, (uint64_t)c->repl_backlog_size);
     s->keyspace = keyspace_new((unsigned)c->databases);
     s->persistence = persist_new(s);
+    s->persistence->aof = aof_new(s, s->persistence);
     s->keyspace->wake = on_partition_free;
     s->keyspace->wake_arg = p;
     s->keyspace->removed = on_removed;
@@ -471,6 +484,8 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "lfu-log-factor", reconfigure, p);
     config_on_change(c, "lfu-decay-time", reconfigure, p);
     config_on_change(c, "loglevel", reconfigure, p);
+    config_on_change(c, "appendonly", configure_file, p);
+    config_on_change(c, "appendfsync", configure_file, p);
 }
 
 static int fail(const char *text)
@@ -728,6 +743,7 @@ static void dismantle(struct program *p)
         worker_free(&p->workers[i]);
     keyspace_free(s->keyspace, s->threads[0]);
     server_stats_free(s);
+    aof_free(s->persistence->aof);
     persist_free(s->persistence);
     replication_free(s->replication);
     mem_free(s->replication);
@@ -766,6 +782,7 @@ static void stop(struct program *p)
     link_stop(p->link);
     persist_stop(p->server.persistence);
     stop_lanes(p);
+    aof_stop(p->server.persistence->aof);
 }
 
 /* What is to be known before the first client comes: that the data is being loaded, and whether there is a primary. */
@@ -813,6 +830,7 @@ static int start(struct program *p, struct config *c)
     begin_role(p);
     p->server.memory_startup = server_stats_memory(&p->server);
     persist_start(p->server.persistence);
+    aof_start(p->server.persistence->aof);
     serve(p);
     stop(p);
     if (c->pidfile[0])

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "engine/cmd/call.h"
 #include "engine/log/oplog.h"
+#include "engine/persist/aof.h"
 #include "engine/persist/persist.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
@@ -309,22 +310,38 @@ static void info_snapshots(struct facts *f)
     field_int(f, "rdb_last_load_keys_loaded", (int64_t)atomic_load(&p->keys_loaded));
 }
 
+static void info_append_only(struct facts *f)
+{
+    struct aof_info a;
+
+    aof_info(f->server->persistence->aof, &a);
+    field(f, "aof_enabled", "%d", a.enabled);
+    field(f, "aof_rewrite_in_progress", "%d", a.rewrite_in_progress);
+    field(f, "aof_rewrite_scheduled", "%d", a.rewrite_scheduled);
+    field_int(f, "aof_last_rewrite_time_sec", a.last_rewrite_seconds);
+    field_int(f, "aof_current_rewrite_time_sec", a.current_rewrite_seconds);
+    field(f, "aof_last_bgrewrite_status", a.last_rewrite_ok ? "ok" : "err");
+    field_int(f, "aof_rewrites", (int64_t)a.rewrites);
+    field_int(f, "aof_rewrites_consecutive_failures", a.consecutive_failures);
+    field(f, "aof_last_write_status", a.last_write_ok ? "ok" : "err");
+    field(f, "aof_last_cow_size", "0");
+    if (!a.enabled)
+        return;
+    field_int(f, "aof_current_size", a.current_size);
+    field_int(f, "aof_base_size", a.base_size);
+    field(f, "aof_pending_rewrite", "%d", a.rewrite_scheduled);
+    field_int(f, "aof_buffer_length", (int64_t)a.buffer_length);
+    field_int(f, "aof_pending_bio_fsync", a.pending_fsync);
+    field_int(f, "aof_delayed_fsync", (int64_t)a.delayed_fsync);
+}
+
 static void info_persistence(struct facts *f)
 {
     bool loading = (atomic_load(&f->server->restrictions) & RESTRICT_LOADING) != 0;
 
     field(f, "loading", "%d", loading);
     info_snapshots(f);
-    field(f, "aof_enabled", "0");
-    field(f, "aof_rewrite_in_progress", "0");
-    field(f, "aof_rewrite_scheduled", "0");
-    field(f, "aof_last_rewrite_time_sec", "-1");
-    field(f, "aof_current_rewrite_time_sec", "-1");
-    field(f, "aof_last_bgrewrite_status", "ok");
-    field(f, "aof_rewrites", "0");
-    field(f, "aof_rewrites_consecutive_failures", "0");
-    field(f, "aof_last_write_status", "ok");
-    field(f, "aof_last_cow_size", "0");
+    info_append_only(f);
     field(f, "module_fork_in_progress", "0");
     field(f, "module_fork_last_cow_size", "0");
     if (loading)

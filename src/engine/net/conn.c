@@ -597,7 +597,8 @@ void conn_progress(struct worker *w)
         atomic_fetch_sub(&server_of(w)->waiters, 1);
         go_on(w, c, safe);
     }
-    memmove(w->waiting + left, w->waiting + n, (w->waiting_count - n) * sizeof *w->waiting);
+    if (w->waiting_count > n)
+        memmove(w->waiting + left, w->waiting + n, (w->waiting_count - n) * sizeof *w->waiting);
     w->waiting_count -= n - left;
     if (due < w->wait_due_ms)
         w->wait_due_ms = due;

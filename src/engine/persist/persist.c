@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "engine/log/oplog.h"
+#include "engine/persist/aof.h"
 #include "engine/persist/output.h"
 #include "engine/server/config.h"
 #include "engine/server/replication.h"
@@ -239,9 +240,19 @@ static void save(struct persistence *p)
     }
     if (rc != -ECANCELED) {
         atomic_store(&p->save_ok, rc == 0);
-        server_restrict(s, RESTRICT_DISK,
-                        rc != 0 && setting(&s->config->stop_writes_on_bgsave_error) && persist_has_points(p));
+        atomic_store(&p->save_blocks,
+                     rc != 0 && setting(&s->config->stop_writes_on_bgsave_error) && persist_has_points(p));
+        persist_restrict(p);
     }
+}
+
+void persist_restrict(struct persistence *p)
+{
+    struct server *s = p->server;
+
+    pthread_mutex_lock(&p->lock);
+    server_restrict(s, RESTRICT_DISK, atomic_load(&p->save_blocks) || atomic_load(&s->file_error) != 0);
+    pthread_mutex_unlock(&p->lock);
 }
 
 enum persist_answer persist_save(struct persistence *p, bool schedule, uint64_t *ticket)
@@ -282,6 +293,23 @@ enum persist_answer persist_rewrite(struct persistence *p)
     return answer;
 }
 
+void persist_want_rewrite(struct persistence *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->rewrite_wanted = true;
+    pthread_cond_signal(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void persist_cancel_rewrite(struct persistence *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->rewrite_wanted = false;
+    if (atomic_load(&p->work) == PERSIST_REWRITE)
+        atomic_store(&p->cancel, true);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void persist_want_sync(struct persistence *p)
 {
     pthread_mutex_lock(&p->lock);
@@ -313,12 +341,12 @@ void persist_cancel(struct persistence *p)
 
 void persist_leave_log(struct persistence *p)
 {
-    (void)p;
+    aof_pause(p->aof);
 }
 
 void persist_rejoin_log(struct persistence *p)
 {
-    (void)p;
+    aof_resume(p->aof);
 }
 
 /* ---- save points ---- */
@@ -354,6 +382,7 @@ void persist_tick(struct persistence *p, int64_t now_ms)
 {
     uint64_t ticket;
 
+    aof_tick(p->aof, now_ms);
     if (atomic_load(&p->work) != PERSIST_IDLE || !point_reached(p))
         return;
     if (!atomic_load(&p->save_ok) && now_ms - atomic_load(&p->save_tried_ms) < RETRY_MS)
@@ -401,8 +430,11 @@ static void *run(void *arg)
             persist_sync_replicas(p);
         else if (work == PERSIST_SAVE)
             save(p);
+        else
+            aof_rewrite(p->aof);
         pthread_mutex_lock(&p->lock);
         atomic_store(&p->work, PERSIST_IDLE);
+        atomic_store(&p->cancel, p->stopping);
         if (work == PERSIST_SAVE)
             atomic_store(&p->finished, atomic_load(&p->started));
         server_progressed(p->server);

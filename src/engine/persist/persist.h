@@ -28,9 +28,10 @@ struct persistence {
     bool running, stopping; /* under the lock, and the next */
     bool save_wanted, save_scheduled, rewrite_wanted, sync_wanted;
     atomic_uint work;                             /* enum persist_work: what is being done */
-    atomic_bool cancel;                           /* a save that is not wanted any more */
+    atomic_bool cancel;                           /* what is being done is not wanted any more */
     _Atomic uint64_t started, finished;           /* saves asked for, and done: the n-th is done when finished >= n */
     atomic_bool save_ok;                          /* the last one */
+    atomic_bool save_blocks;                      /* it failed, and stop-writes-on-bgsave-error says what that means */
     _Atomic int64_t save_began_ms, save_tried_ms; /* monotonic */
     _Atomic int64_t save_seconds;                 /* that the last one took; -1: none yet */
     _Atomic int64_t save_cow_bytes;
@@ -81,6 +82,14 @@ int persist_last_save(struct persistence *p);
 bool persist_has_points(const struct persistence *p);
 
 /* ---- for the parts of persist/ ---- */
+
+/* A new base is to be made as soon as may be, after the one that is being made, if any; and what of that is under way or
+ * asked for is not wanted any more. Neither waits. */
+void persist_want_rewrite(struct persistence *p);
+void persist_cancel_rewrite(struct persistence *p);
+
+/* Refuses writes, or takes them again, as the last save and the append-only file have it. Any thread. */
+void persist_restrict(struct persistence *p);
 
 /* Writes a snapshot, but for output_end. took_cut(arg), which may be NULL, is called with the gate closed, at the cut, and
  * may fail; *changes, if changes is not NULL, is server_stats_changes then. Returns 0, or a negative errno value: -ECANCELED when it was given

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/log/oplog.h"
+#include "engine/persist/aof.h"
 #include "engine/persist/aof_scan.h"
 #include "engine/persist/persist.h"
 #include "engine/persist/rdb_read.h"
@@ -39,6 +40,8 @@ struct load {
     int fd;
     uint32_t db;
     uint64_t keys, functions;
+    uint64_t commands;
+    bool is_append_only; /* keys that have expired count: commands may speak of them */
     bool has_history;
     char id[REPLICATION_ID + 1];
     uint64_t offset;
@@ -125,14 +128,15 @@ static bool load_function(void *arg, struct view source)
     return true;
 }
 
-static struct rdb_limits rdb_limits_of(const struct server *s)
+static struct rdb_limits rdb_limits_of(const struct load *l)
 {
+    const struct server *s = l->server;
     int64_t policy = setting(&s->config->maxmemory_policy), longest = setting(&s->config->proto_max_bulk_len);
 
     return (struct rdb_limits){
         .max_string = longest > RDB_STRING_MAX ? longest : RDB_STRING_MAX,
         .check_checksum = setting(&s->config->rdbchecksum) != 0,
-        .drop_expired_before_ms = atomic_load(&s->is_replica) ? -1 : clock_wall_ms(),
+        .drop_expired_before_ms = atomic_load(&s->is_replica) || l->is_append_only ? -1 : clock_wall_ms(),
         .lru = policy == POLICY_ALLKEYS_LRU || policy == POLICY_VOLATILE_LRU,
         .lfu = policy == POLICY_ALLKEYS_LFU || policy == POLICY_VOLATILE_LFU,
         .now_ms = clock_wall_ms(),
@@ -149,7 +153,7 @@ static void commit(void *arg)
  * it. */
 static bool load_snapshot(struct load *l, const struct rdb_source *source, const char *path, struct buf *rest)
 {
-    struct rdb_limits limits = rdb_limits_of(l->server);
+    struct rdb_limits limits = rdb_limits_of(l);
     struct rdb_visitor visitor = {l, load_aux, load_select, load_resize, load_item, load_function};
     struct rdb_reader *reader = rdb_reader_new(source, l->ex->thread, &limits);
     struct rdb_error error = {.text = "its contents are refused"};
@@ -224,6 +228,161 @@ static bool load_rdb_file(struct load *l, const char *path)
     return true;
 }
 
+/* ---- the append-only file ---- */
+
+static ssize_t part_read(void *arg, void *p, size_t n)
+{
+    struct load *l = arg;
+    ssize_t got = file_read(l->fd, p, n);
+
+    if (got > 0)
+        atomic_fetch_add(&l->server->loading.done, got);
+    return got;
+}
+
+/* The bytes of a base that begins as a snapshot does. */
+static ssize_t preamble_read(void *arg, void *p, size_t n)
+{
+    ssize_t got = aof_scan_read(arg, p, n);
+
+    if (got >= 0)
+        return got;
+    errno = (int)-got;
+    return -1;
+}
+
+static bool load_preamble(struct load *l, struct aof_scan *scan, const char *path)
+{
+    struct rdb_source source = {preamble_read, scan};
+    struct buf rest = {0};
+    bool ok = load_snapshot(l, &source, path, &rest);
+
+    if (ok && buf_live(&rest) > 0)
+        aof_scan_unread(scan, buf_head(&rest), buf_live(&rest));
+    buf_free(&rest);
+    return ok;
+}
+
+/* The end of a file: false when it must not end like this. */
+static bool accept_end(struct load *l, const struct aof_part *part, const struct aof_scan *scan, enum aof_found found)
+{
+    int64_t valid = aof_scan_valid(scan), total = aof_scan_total(scan);
+    int rc;
+
+    if (found == AOF_CLEAN)
+        return true;
+    if (found == AOF_FAILED) {
+        log_warning("Cannot read %s: %s", part->path, strerror(-scan->error));
+        return false;
+    }
+    if (found == AOF_DAMAGED || !part->is_last) {
+        log_warning("Bad file format reading the append only file %s: %s, at byte %" PRId64 " of %" PRId64
+                    ". Make a backup of it; redis-check-aof --fix cuts it there",
+                    part->path, scan->reason, scan->end, total);
+        return false;
+    }
+    if (!setting(&l->server->config->aof_load_truncated)) {
+        log_warning("Unexpected end of %s: %s. It is valid up to byte %" PRId64 " of %" PRId64
+                    ". With aof-load-truncated it would be cut there",
+                    part->path, scan->reason, valid, total);
+        return false;
+    }
+    rc = file_truncate(part->path, valid);
+    if (rc != 0) {
+        log_warning("Cannot cut %s at byte %" PRId64 ": %s", part->path, valid, strerror(-rc));
+        return false;
+    }
+    log_warning("Unexpected end of %s: %s. It was cut at byte %" PRId64 " of %" PRId64, part->path, scan->reason, valid,
+                total);
+    return true;
+}
+
+static bool load_part(struct load *l, const struct aof_part *part)
+{
+    int64_t longest = setting(&l->server->config->proto_max_bulk_len);
+    enum aof_found found = AOF_CLEAN;
+    struct aof_scan scan;
+    struct replay replay;
+    int rc = file_open(part->path, &l->fd);
+    bool ok = true;
+
+    if (rc != 0) {
+        log_warning("Cannot load %s: %s", part->path, strerror(-rc));
+        return false;
+    }
+    aof_scan_init(&scan, part_read, l, longest > RDB_STRING_MAX ? longest : RDB_STRING_MAX);
+    replay_init(&replay, l->ex, false);
+    if (aof_scan_is_rdb(&scan))
+        ok = load_preamble(l, &scan, part->path);
+    while (ok && (found = aof_scan_next(&scan)) == AOF_COMMAND)
+        replay_command(&replay, scan.argv, (int)scan.argc);
+    ok = ok && accept_end(l, part, &scan, found);
+    l->commands += replay.commands;
+    replay_free(&replay);
+    aof_scan_free(&scan);
+    file_close(l->fd);
+    return ok;
+}
+
+/* 1: loaded, 0: there is none, -1: it is there, and cannot be loaded. */
+static int load_files(struct load *l, struct aof_files **files)
+{
+    const struct config *c = l->server->config;
+    struct aof_part part;
+    char err[512];
+    size_t n;
+
+    config_read_lock(c);
+    n = (size_t)aof_files_open(files, ".", c->appenddirname, c->appendfilename, err, sizeof err);
+    config_read_unlock(c);
+    if (n != 0) {
+        log_warning("Cannot read the append only file: %s", err);
+        return -1;
+    }
+    if (aof_files_prepare(*files) != 0) {
+        log_warning("Cannot read the append only file: %s", aof_files_error(*files));
+        return -1;
+    }
+    for (n = 0; aof_files_part(*files, n, &part); n++)
+        atomic_fetch_add(&l->server->loading.total, part.size > 0 ? part.size : 0);
+    for (size_t i = 0; i < n; i++)
+        if (!aof_files_part(*files, i, &part) || !load_part(l, &part))
+            return -1;
+    return n > 0;
+}
+
+static bool load_append_only(struct load *l, const char *snapshot)
+{
+    struct aof *aof = l->server->persistence->aof;
+    struct aof_files *files = NULL;
+    char err[512];
+    int found;
+
+    l->is_append_only = true;
+    found = load_files(l, &files);
+    if (found < 0) {
+        aof_files_free(files);
+        return false;
+    }
+    if (found == 0) { /* what there is becomes its first base */
+        aof_files_free(files);
+        l->is_append_only = false;
+        if (!load_rdb_file(l, snapshot))
+            return false;
+        if (l->keys > 0)
+            aof_begin_first(aof);
+        else if (aof_begin_empty(aof, err, sizeof err) != 0)
+            log_warning("Cannot begin the append only file: %s", err);
+        return true;
+    }
+    log_notice("DB loaded from append only file: %" PRIu64 " keys in snapshots, %" PRIu64 " commands, %.3f seconds",
+               l->keys, l->commands, (double)(mono_ms() - l->began_ms) / 1000);
+    if (aof_go_on(aof, files, err, sizeof err) == 0)
+        return true;
+    log_warning("Cannot go on with the append only file: %s", err);
+    return false;
+}
+
 static void finish(struct load *l)
 {
     struct persistence *p = l->server->persistence;
@@ -244,7 +403,7 @@ bool load_data(struct executor *ex, struct load_result *out)
     config_read_lock(s->config);
     snprintf(path, sizeof path, "%s", s->config->dbfilename);
     config_read_unlock(s->config);
-    ok = load_rdb_file(&l, path);
+    ok = setting(&s->config->appendonly) ? load_append_only(&l, path) : load_rdb_file(&l, path);
     if (ok)
         finish(&l);
     out->stream_db = l.stream_db;
