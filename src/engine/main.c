@@ -827,6 +827,7 @@ static int start(struct program *p, struct config *c)
     if (c->pidfile[0] || c->daemonize)
         write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
     p->link_thread = thread_new(p);
+    oplog_limit_threads(p->server.log, p->server.thread_count);
     begin_role(p);
     p->server.memory_startup = server_stats_memory(&p->server);
     persist_start(p->server.persistence);

@@ -287,7 +287,7 @@ static void count(int op)
 }
 
 /* A file that became shorter, or that was just created (perhaps with the inode of one that is gone): what is appended
- * to it from here on is not safe yet. */
+ * to it from here on is not safe yet. When nothing is left behind what is safe, a failed sync is no matter any more. */
 static void note_size(int fd)
 {
     char path[PATH_MAX];
@@ -298,7 +298,7 @@ static void note_size(int fd)
     if (path_of_fd(fd, path, &st) && S_ISREG(st.st_mode) && is_tracked(path) && (f = file_entry(&st)) != NULL) {
         if (__atomic_load_n(&f->synced, __ATOMIC_ACQUIRE) > (uint64_t)st.st_size)
             __atomic_store_n(&f->synced, (uint64_t)st.st_size, __ATOMIC_RELEASE);
-        if (st.st_size == 0)
+        if ((uint64_t)st.st_size == __atomic_load_n(&f->synced, __ATOMIC_ACQUIRE))
             f->frozen = 0;
     }
     errno = saved;

@@ -158,7 +158,7 @@ void cmd_psync(struct call *c)
     if (old)
         p->capabilities &= ~(uint32_t)REPLICA_EOF;
     atomic_fetch_or_explicit(&c->session->card->flags, CARD_REPLICA, memory_order_relaxed);
-    if (replica_psync(p, old ? VIEW("?") : c->argv[1], offset - 1) == REPLICA_FULL) {
+    if (replica_psync(p, old ? VIEW("?") : c->argv[1], offset > 0 ? offset - 1 : -1) == REPLICA_FULL) {
         persist_want_sync(c->server->persistence);
         return;
     }

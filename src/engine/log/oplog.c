@@ -24,9 +24,16 @@ struct oplog *oplog_new(void)
 
     memset(log, 0, sizeof *log);
     pthread_mutex_init(&log->lock, NULL);
+    log->threads = OPLOG_THREADS;
     for (unsigned i = 0; i < OPLOG_THREADS; i++)
         atomic_init(&log->lines[i].pending, NOTHING);
     return log;
+}
+
+void oplog_limit_threads(struct oplog *log, unsigned n)
+{
+    assert(n <= OPLOG_THREADS);
+    log->threads = n;
 }
 
 /* Frees the blocks [from, to) by their numbers; `lock` held. */
@@ -107,7 +114,7 @@ uint64_t oplog_tail(const struct oplog *l)
     struct oplog *log = (struct oplog *)l;
     uint64_t tail = oplog_head(log);
 
-    for (unsigned i = 0; i < OPLOG_THREADS; i++) {
+    for (unsigned i = 0; i < log->threads; i++) {
         uint64_t pending = atomic_load(&log->lines[i].pending);
         tail = pending < tail ? pending : tail;
     }

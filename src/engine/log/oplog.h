@@ -66,7 +66,7 @@ struct oplog {
     struct oplog_reader *readers;
     void **spare;
     unsigned spare_count;
-    unsigned threads;
+    unsigned threads; /* those that append have numbers below */
     _Atomic(char *) *ring;
     struct oplog_line lines[OPLOG_THREADS];
 };
@@ -74,6 +74,9 @@ struct oplog {
 /* Not active, at offset 0. */
 struct oplog *oplog_new(void);
 void oplog_free(struct oplog *log);
+
+/* Only threads with numbers below n append: at start, before any does. */
+void oplog_limit_threads(struct oplog *log, unsigned n);
 
 /* Is anything to be appended? Changes only with the gate closed. */
 static inline bool oplog_active(const struct oplog *log)
@@ -125,7 +128,8 @@ static inline uint64_t oplog_end(const struct oplog *log, unsigned thread)
     return log->lines[thread].end;
 }
 
-/* The end of what has a place; and of what can be read. Any thread. */
+/* The end of what has a place; and of what can be read, which may seem to go back a little: what was seen before stays
+ * readable. Any thread. */
 uint64_t oplog_head(const struct oplog *log);
 uint64_t oplog_tail(const struct oplog *log);
 

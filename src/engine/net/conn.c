@@ -505,6 +505,7 @@ void conn_process(struct worker *w, struct conn *c)
             arena_reset(&w->ex.arena);
             break;
         }
+        c->single = n == 1 && resp_pending(&c->out) == 0;
         taken = run_batch(w, c, requests, ends, n, &status);
         buf_consume(&c->in, taken);
         if (status != EXEC_DONE)
@@ -544,12 +545,12 @@ void conn_settle(struct worker *w, struct conn *c)
         settle_events(w, c);
 }
 
-/* The replies were not safe in time. Nobody knows whether they will be: their connection says so and ends. */
+/* The replies were not safe in time. Nobody knows whether they will be: their connection says so, and ends unless it was only one. */
 static void give_up(struct conn *c)
 {
     resp_writer_cut(&c->out, c->out.buf.off, 0);
     reply_error(&c->out.base, ERROR_UNKNOWN_FATE);
-    c->flushing = true;
+    c->flushing = !c->single;
 }
 
 /* Does it have to wait still? *due is then lowered to its end. */

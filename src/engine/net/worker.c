@@ -319,6 +319,8 @@ static bool reclaim(struct worker *w)
 
     if (!atomic_load_explicit(&sh->server->keyspace->has_dropped, memory_order_relaxed))
         return false;
+    if (snapshot_full(&sh->server->persistence->snapshot))
+        return false; /* the timer brings it back */
     if (!gate_enter(&sh->gate, w->ex.thread->index))
         return true;
     more = keyspace_reclaim(sh->server->keyspace, w->ex.thread, RECLAIM_BLOCKS);

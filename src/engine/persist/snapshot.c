@@ -58,7 +58,7 @@ static void save_item(struct snapshot *s, struct snapshot_out *out, uint32_t db,
 
     if (!out->has_db || out->db != db) {
         if (!out->has_db)
-            buf_reserve(&out->buf, PIECE_BYTES + PIECE_BYTES / 4);
+            buf_reserve(&out->buf, PIECE_BYTES / 16);
         rdb_put_select(&out->buf, db);
         out->db = db;
         out->has_db = true;
@@ -109,7 +109,7 @@ int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_shar
         }
         if (!share->claimed)
             return INT64_MAX;
-        if (atomic_load_explicit(&s->queued, memory_order_relaxed) > QUEUE_MAX)
+        if (snapshot_full(s))
             return 1;
         if (cut_partition(s->keyspace, t, share->partition, end)) {
             share->claimed = false;
@@ -126,6 +126,11 @@ int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_shar
             return 0;
         }
     }
+}
+
+bool snapshot_full(const struct snapshot *s)
+{
+    return atomic_load_explicit(&((struct snapshot *)s)->queued, memory_order_relaxed) > QUEUE_MAX;
 }
 
 struct snapshot_piece *snapshot_take(struct snapshot *s, unsigned wait_ms)

@@ -75,6 +75,9 @@ static inline bool snapshot_walking(const struct snapshot *s)
     return atomic_load_explicit(&((struct snapshot *)s)->walking, memory_order_relaxed);
 }
 
+/* Does so much wait that whoever need not add to it should not? */
+bool snapshot_full(const struct snapshot *s);
+
 /* Takes the next piece, waiting for one up to wait_ms; NULL when there is none. */
 struct snapshot_piece *snapshot_take(struct snapshot *s, unsigned wait_ms);
 void snapshot_piece_free(struct snapshot_piece *p);

@@ -304,14 +304,17 @@ static void hand_back(struct sync *y, int rc)
     for (unsigned i = 0; i < y->n; i++) {
         struct target *t = &y->targets[i];
         struct replica *p = t->replica;
-        bool ok = rc == 0 && !t->failed && atomic_load(&p->attached);
+        bool ok = rc == 0 && !t->failed && atomic_load(&p->attached) && !atomic_load(&p->dropped);
         if (ok)
             log_notice("Full synchronisation with replica %s:%d succeeded: %llu bytes", p->address, (int)p->port,
                        (unsigned long long)y->output.bytes);
         atomic_store(&p->acked_ms, mono_ms());
-        atomic_store(&p->dropped, !ok);
-        if (ok)
+        if (ok) {
             replica_received(p, y->by_mark);
+        } else {
+            atomic_store(&p->dropped, true);
+            atomic_store(&p->state, REPLICA_NEW); /* its worker may touch it again, and closes it */
+        }
         s->ops->touch(s->ops_arg, p->worker, p->id);
         close(t->fd);
         replica_unref(p);

@@ -402,6 +402,7 @@ static int full_sync(struct link *l, const char *id, uint64_t offset)
     struct transfer t = {.l = l};
     struct swap swap = {.l = l, .t = &t, .id = id, .offset = offset};
     int64_t began = mono_ms();
+    bool left = false;
     int rc;
 
     log_notice("Full synchronisation from the primary: %s:%llu", id, (unsigned long long)offset);
@@ -412,19 +413,21 @@ static int full_sync(struct link *l, const char *id, uint64_t offset)
     while (rc == 0 && !swap.done) {
         persist_cancel(l->server->persistence);
         clear_readers(l);
+        left = true;
         if (!is_current(l))
             rc = -1;
         else
             l->server->ops->exclusive(l->server->ops_arg, swap_in, &swap);
     }
     stage_free(t.stage);
+    if (left)
+        persist_rejoin_log(l->server->persistence);
     if (rc != 0)
         return -1;
     if (t.function_count > 0)
         log_warning("The snapshot has %llu libraries of functions, which are ignored",
                     (unsigned long long)t.function_count);
     replay_reset(&l->replay, (uint32_t)t.stream_db);
-    persist_rejoin_log(l->server->persistence);
     log_notice("Full synchronisation is complete: %lld bytes in %lld ms", (long long)atomic_load(&r->sync_done),
                (long long)(mono_ms() - began));
     return 0;

@@ -333,7 +333,7 @@ static int load_files(struct load *l, struct aof_files **files)
     size_t n;
 
     config_read_lock(c);
-    n = (size_t)aof_files_open(files, ".", c->appenddirname, c->appendfilename, err, sizeof err);
+    n = (size_t)aof_files_open(files, c->dir, c->appenddirname, c->appendfilename, err, sizeof err);
     config_read_unlock(c);
     if (n != 0) {
         log_warning("Cannot read the append only file: %s", err);
@@ -373,7 +373,9 @@ static bool load_append_only(struct load *l, const char *snapshot)
             aof_begin_first(aof);
         else if (aof_begin_empty(aof, err, sizeof err) != 0)
             log_warning("Cannot begin the append only file: %s", err);
-        return true;
+        else
+            return true;
+        return l->keys > 0;
     }
     log_notice("DB loaded from append only file: %" PRIu64 " keys in snapshots, %" PRIu64 " commands, %.3f seconds",
                l->keys, l->commands, (double)(mono_ms() - l->began_ms) / 1000);

@@ -117,7 +117,6 @@ static void enlist(struct replication *r, struct replica *p)
 void replica_leave(struct replica *p)
 {
     struct replication *r = p->server->replication;
-    bool was_online = atomic_load(&p->state) == REPLICA_ONLINE;
 
     pthread_mutex_lock(&r->lock);
     atomic_store(&p->gone, true);
@@ -125,7 +124,7 @@ void replica_leave(struct replica *p)
         if (*link == p) {
             *link = p->next;
             r->count--;
-            if (was_online)
+            if (atomic_load(&p->state) == REPLICA_ONLINE)
                 atomic_fetch_sub(&r->online, 1);
             break;
         }
@@ -189,9 +188,15 @@ void replica_acknowledge(struct replica *p, uint64_t offset, uint64_t file_offse
 
 void replica_received(struct replica *p, bool awaits_ack)
 {
-    atomic_store(&p->state, awaits_ack ? REPLICA_LOADING : REPLICA_ONLINE);
-    if (!awaits_ack)
-        atomic_fetch_add(&p->server->replication->online, 1);
+    struct replication *r = p->server->replication;
+
+    pthread_mutex_lock(&r->lock);
+    if (p->listed) {
+        atomic_store(&p->state, awaits_ack ? REPLICA_LOADING : REPLICA_ONLINE);
+        if (!awaits_ack)
+            atomic_fetch_add(&r->online, 1);
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 /* Has every replica connect again. The lock is held. */

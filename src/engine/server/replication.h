@@ -77,10 +77,10 @@ struct replication {
     char id[REPLICATION_ID + 1], id2[REPLICATION_ID + 1];
     uint64_t id2_end; /* id2 holds up to this offset; UINT64_MAX: there is none */
     struct replica *replicas;
-    unsigned count;
+    atomic_uint count; /* changes under the lock */
     atomic_uint online;
-    atomic_uint good;        /* online ones that were heard of within min-replicas-max-lag */
-    int64_t nobody_since_ms; /* monotonic: there were no replicas; -1: there are */
+    atomic_uint good;                /* online ones that were heard of within min-replicas-max-lag */
+    _Atomic int64_t nobody_since_ms; /* monotonic: there were no replicas; -1: there are */
     int64_t pinged_ms;
     atomic_bool want_acks; /* somebody waits: replicas are to be asked how far they are */
 
@@ -137,7 +137,7 @@ void replica_unref(struct replica *p);
 /* Its connection closes. */
 void replica_leave(struct replica *p);
 
-/* It has its snapshot; awaits_ack: the stream begins when it says so. */
+/* It has its snapshot; awaits_ack: the stream begins when it says so. Nothing happens when its connection is closed. */
 void replica_received(struct replica *p, bool awaits_ack);
 
 enum replica_answer {

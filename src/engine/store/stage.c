@@ -141,11 +141,10 @@ void stage_commit(struct stage *s)
     assert(atomic_load(&ks->exclusive) && !ks->saving && s->count == 0);
     for (unsigned i = 0; i < ks->databases; i++) {
         struct db *db = &ks->db[i];
-        tell_watchers(ks, db);
-        if (db_size(db) > 0)
-            db_clear(ks, db);
-        else if (db_size(&s->keyspace->db[i]) == 0)
+        if (db_size(db) == 0 && db_size(&s->keyspace->db[i]) == 0)
             continue;
+        tell_watchers(ks, db);
+        db_clear(ks, db); /* an empty one too: it may have tables, and counts of threads that cancel each other */
         move_db(ks, db, &s->keyspace->db[i], &s->thread);
         tell_watchers(ks, db);
     }

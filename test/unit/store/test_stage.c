@@ -21,10 +21,17 @@ static struct item *new_item(struct support *s, const char *name, const char *va
     return it;
 }
 
-static bool add(struct support *s, struct stage *stage, uint32_t db, const char *name, const char *value,
+static void add(struct support *s, struct stage *stage, uint32_t db, const char *name, const char *value,
                 int64_t expiry)
 {
-    return stage_add(stage, db, new_item(s, name, value, expiry));
+    stage_add(stage, db, new_item(s, name, value, expiry));
+}
+
+/* Finishes and commits a stage without duplicates. */
+static void commit(struct stage *stage)
+{
+    assert_int_equal(stage_finish(stage), 0);
+    stage_commit(stage);
 }
 
 static void put(struct support *s, struct thread *t, unsigned db, const char *name, const char *value, int64_t expiry)
@@ -87,13 +94,14 @@ static void test_commit(void **state)
     struct stage *stage = stage_new(s->keyspace, &s->thread);
     int64_t later = clock_wall_ms() + HOUR_MS;
 
-    assert_true(add(s, stage, 0, "a", "1", -1));
-    assert_true(add(s, stage, 1, "a", "2", later));
-    assert_true(add(s, stage, 1, "b", "3", -1));
+    add(s, stage, 0, "a", "1", -1);
+    add(s, stage, 1, "a", "2", later);
+    add(s, stage, 1, "b", "3", -1);
+    assert_int_equal(stage_finish(stage), 0);
     assert_int_equal(stage_keys(stage), 3);
     check_sizes(s, 0, 0, 0); /* not yet */
     assert_null(get(s, 0, "a"));
-    stage_commit(stage);
+    commit(stage);
     assert_int_equal(stage_keys(stage), 0);
     check_sizes(s, 0, 1, 0);
     check_sizes(s, 1, 2, 1);
@@ -108,28 +116,59 @@ static void test_commit(void **state)
     check_sizes(s, 1, 2, 0);
 }
 
+/* The first one stays, whether they come together or far apart. */
 static void test_duplicate(void **state)
 {
     struct support *s = *state;
     struct stage *stage = stage_new(s->keyspace, &s->thread);
-    char *big = mem_zalloc(100001);
-    uint64_t before;
+    char *big = mem_zalloc(100001), name[16];
 
     memset(big, 'x', 100000);
-    assert_true(add(s, stage, 0, "a", "1", -1));
-    before = used(s);
-    assert_false(add(s, stage, 0, "a", "22", clock_wall_ms() + HOUR_MS));
-    assert_false(add(s, stage, 0, "a", big, -1));
-    assert_int_equal(used(s), before);
-    assert_int_equal(stage_keys(stage), 1);
-    assert_true(add(s, stage, 1, "a", big, -1));
+    add(s, stage, 0, "a", "1", -1);
+    add(s, stage, 0, "a", "22", clock_wall_ms() + HOUR_MS);
+    add(s, stage, 1, "a", big, -1);
+    add(s, stage, 0, "a", big, -1);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "%u", i % 700);
+        add(s, stage, 0, name, "v", -1);
+    }
+    add(s, stage, 1, "a", "3", -1);
+    assert_int_equal(stage_finish(stage), 303);
+    assert_int_equal(stage_finish(stage), 303);
+    assert_int_equal(stage_keys(stage), 702);
     stage_commit(stage);
     check(s, 0, "a", "1", -1);
     check(s, 1, "a", big, -1);
-    check_sizes(s, 0, 1, 0);
+    check_sizes(s, 0, 701, 0);
     check_sizes(s, 1, 1, 0);
     stage_free(stage);
     mem_free(big);
+}
+
+/* A hint that is far too high, and one that is far too low, change nothing but the time. */
+static void test_expected(void **state)
+{
+    struct support *s = *state;
+    static const uint64_t hints[] = {0, 1, PARTITIONS, 20000, 5000000};
+    char name[16];
+
+    for (unsigned h = 0; h < sizeof hints / sizeof hints[0]; h++) {
+        struct stage *stage = stage_new(s->keyspace, &s->thread);
+        stage_expect(stage, 0, hints[h]);
+        for (unsigned i = 0; i < 20000; i++) {
+            snprintf(name, sizeof name, "%u", i);
+            add(s, stage, i % 10 == 0, name, name, -1);
+        }
+        commit(stage);
+        stage_free(stage);
+        check_sizes(s, 0, 18000, 0);
+        check_sizes(s, 1, 2000, 0);
+        for (unsigned i = 0; i < 20000; i++) {
+            snprintf(name, sizeof name, "%u", i);
+            check(s, i % 10 == 0, name, name, -1);
+        }
+        reclaim(s);
+    }
 }
 
 static void test_given_up(void **state)
@@ -144,7 +183,7 @@ static void test_given_up(void **state)
     for (unsigned i = 0; i < 5000; i++) {
         char name[16];
         snprintf(name, sizeof name, "%u", i);
-        assert_true(add(s, stage, i % 2, name, "value", -1));
+        add(s, stage, i % 2, name, "value", -1);
     }
     stage_free(stage);
     stage_free(NULL);
@@ -167,9 +206,9 @@ static void test_replaced(void **state)
     }
     for (unsigned i = 0; i < 3000; i += 2) {
         snprintf(name, sizeof name, "%u", i + 1000);
-        assert_true(add(s, stage, 0, name, "new", -1));
+        add(s, stage, 0, name, "new", -1);
     }
-    stage_commit(stage);
+    commit(stage);
     check_sizes(s, 0, 1500, 0);
     check_sizes(s, 1, 0, 0);
     check(s, 0, "1000", "new", -1);
@@ -177,7 +216,7 @@ static void test_replaced(void **state)
     assert_null(get(s, 0, "998"));
     assert_null(get(s, 1, "1001"));
     reclaim(s);
-    stage_commit(stage); /* once more: what it holds now is nothing */
+    commit(stage); /* once more: what it holds now is nothing */
     check_sizes(s, 0, 0, 0);
     assert_null(get(s, 0, "1000"));
     reclaim(s);
@@ -207,17 +246,17 @@ static void test_emptied(void **state)
     check_sizes(s, 0, 0, 0);
     check_sizes(s, 1, 0, 0);
     stage = stage_new(s->keyspace, &s->thread);
-    assert_true(add(s, stage, 0, "a", "1", later));
-    assert_true(add(s, stage, 1, "a", "1", -1));
-    assert_true(add(s, stage, 1, "b", "1", later));
-    stage_commit(stage);
+    add(s, stage, 0, "a", "1", later);
+    add(s, stage, 1, "a", "1", -1);
+    add(s, stage, 1, "b", "1", later);
+    commit(stage);
     check_sizes(s, 0, 1, 1);
     check_sizes(s, 1, 2, 1);
     drop(s, &s->thread, 0, "a");
     drop(s, &other, 1, "a");
     check_sizes(s, 0, 0, 0);
     check_sizes(s, 1, 1, 1);
-    stage_commit(stage);
+    commit(stage);
     check_sizes(s, 1, 0, 0);
     stage_free(stage);
     reclaim(s);
@@ -237,9 +276,9 @@ static void test_expiry(void **state)
     put(s, &s->thread, 0, "old", "1", now - HOUR_MS);
     for (unsigned i = 0; i < 2000; i++) {
         snprintf(name, sizeof name, "%u", i);
-        assert_true(add(s, stage, i / 1000, name, "1", i % 4 == 0 ? now - 1000 : i % 4 == 1 ? now + HOUR_MS : -1));
+        add(s, stage, i / 1000, name, "1", i % 4 == 0 ? now - 1000 : i % 4 == 1 ? now + HOUR_MS : -1);
     }
-    stage_commit(stage);
+    commit(stage);
     check_sizes(s, 0, 1000, 500);
     wait = expire_step(s->keyspace, &s->thread, 0, PARTITIONS, &next, ENDLESS_US);
     assert_in_range(wait, HOUR_MS - 60000, HOUR_MS + 60000);
@@ -251,9 +290,9 @@ static void test_expiry(void **state)
 
     for (unsigned i = 0; i < 10; i++) { /* without any expiry, no deadline is left over */
         snprintf(name, sizeof name, "%u", i);
-        assert_true(add(s, stage, 0, name, "1", -1));
+        add(s, stage, 0, name, "1", -1);
     }
-    stage_commit(stage);
+    commit(stage);
     stage_free(stage);
     wait = expire_step(s->keyspace, &s->thread, 0, PARTITIONS, &next, ENDLESS_US);
     assert_true(wait == INT64_MAX || wait > 0);
@@ -282,12 +321,12 @@ static void test_watched(void **state)
         watches[i] =
             watch_new(sets[i], &s->keyspace->partitions[key_partition(&key)], keyspace_db(s->keyspace, i == 4), &key);
     }
-    assert_true(add(s, stage, 0, "came", "1", -1));
-    assert_true(add(s, stage, 0, "stayed", "1", -1));
-    assert_true(add(s, stage, 0, "other", "1", -1)); /* it is watched in database 1 */
+    add(s, stage, 0, "came", "1", -1);
+    add(s, stage, 0, "stayed", "1", -1);
+    add(s, stage, 0, "other", "1", -1); /* it is watched in database 1 */
     for (unsigned i = 0; i < 5; i++)
         check_watch(sets[i], false);
-    stage_commit(stage);
+    commit(stage);
     check_watch(sets[0], true);
     check_watch(sets[1], true);
     check_watch(sets[2], true);
@@ -325,9 +364,9 @@ static void test_snapshot_after(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         char name[16];
         snprintf(name, sizeof name, "%u", i);
-        assert_true(add(s, stage, i % 4 == 0, name, "1", -1));
+        add(s, stage, i % 4 == 0, name, "1", -1);
     }
-    stage_commit(stage);
+    commit(stage);
     stage_free(stage);
     cut_begin(s->keyspace, count_items, counts);
     for (uint32_t p = 0; p < PARTITIONS; p++)
@@ -342,7 +381,7 @@ static void test_snapshot_after(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_commit),  TEST(test_duplicate), TEST(test_given_up), TEST(test_replaced),
+        TEST(test_commit),  TEST(test_duplicate), TEST(test_expected), TEST(test_given_up),       TEST(test_replaced),
         TEST(test_emptied), TEST(test_expiry),    TEST(test_watched),  TEST(test_snapshot_after),
     };
 
