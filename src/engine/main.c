@@ -230,6 +230,11 @@ static void touch(void *arg, uint32_t worker, uint64_t id)
     post(arg, worker & 0xff, (struct message){MESSAGE_TOUCH, (int)(worker >> 8), id});
 }
 
+static void close_clients(void *arg)
+{
+    post_all(arg, MESSAGE_CLOSE);
+}
+
 static void follow(void *arg)
 {
     struct program *p = arg;
@@ -247,6 +252,7 @@ static const struct server_ops ops = {
     .post_exclusive = post_exclusive,
     .progressed = progressed,
     .touch = touch,
+    .close_clients = close_clients,
     .follow = follow,
 };
 
@@ -347,6 +353,22 @@ static int restrict_roles(void *arg, struct config *c, char *err, size_t err_siz
     (void)err;
     (void)err_size;
     replication_restrict(p->server.replication);
+    return 0;
+}
+
+/* Who is to have a write before it is answered can only be told from its place in the log. Gate closed. */
+static int begin_log(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct server *s = &((struct program *)arg)->server;
+
+    (void)c;
+    (void)err;
+    (void)err_size;
+    if (server_log_needed(s) && !oplog_active(s->log)) {
+        oplog_start(s->log);
+        replication_new_id(s->replication);
+    }
+    server_progressed(s);
     return 0;
 }
 
@@ -485,6 +507,7 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "lfu-decay-time", reconfigure, p);
     config_on_change(c, "loglevel", reconfigure, p);
     config_on_change(c, "appendonly", configure_file, p);
+    config_on_change(c, "durability", begin_log, p);
     config_on_change(c, "appendfsync", configure_file, p);
 }
 
@@ -795,6 +818,9 @@ static void begin_role(struct program *p)
 
     atomic_store(&s->loading.began_s, clock_wall_ms() / 1000);
     server_restrict(s, RESTRICT_LOADING, true);
+    server_restrict(s, RESTRICT_NO_GRANT, atomic_load(&s->config->grant_required) != 0);
+    if (atomic_load(&s->config->durability) != DURABILITY_ASYNC)
+        oplog_start(s->log);
     if (sscanf(s->config->replicaof, "%255s %d", host, &port) == 2)
         replication_follow(r, view_str(host), port);
 }

@@ -393,3 +393,45 @@ void cmd_failover(struct call *c)
         reply_ok(c->reply);
     }
 }
+
+/* ---- the grant ---- */
+
+/* The epoch that the agent speaks in; replies and returns false when there was a later one, or it is not the agent. */
+static bool grant_epoch(struct call *c)
+{
+    struct server *s = c->server;
+    int64_t epoch, last = atomic_load(&s->grant_epoch);
+    char text[NUM_INT_MAX + 1];
+
+    if (!c->session->admin) {
+        reply_error(c->reply, ERROR_ADMIN_ONLY);
+        return false;
+    }
+    if (!call_arg_range(c, 2, 0, INT64_MAX, ERROR_NOT_POSITIVE, &epoch))
+        return false;
+    if (epoch < last) {
+        text[num_format_int(text, last)] = '\0';
+        reply_error(c->reply, ERROR_STALE_EPOCH, text);
+        return false;
+    }
+    atomic_store(&s->grant_epoch, epoch);
+    return true;
+}
+
+void cmd_larder_grant(struct call *c)
+{
+    if (!grant_epoch(c))
+        return;
+    server_restrict(c->server, RESTRICT_NO_GRANT, false);
+    reply_ok(c->reply);
+}
+
+/* Nothing that waits to be confirmed is answered any more: somebody else may decide about it now. */
+void cmd_larder_revoke(struct call *c)
+{
+    if (!grant_epoch(c))
+        return;
+    server_restrict(c->server, RESTRICT_NO_GRANT, true);
+    c->server->ops->close_clients(c->server->ops_arg);
+    reply_ok(c->reply);
+}

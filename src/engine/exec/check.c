@@ -72,7 +72,9 @@ static bool check_restricted(struct executor *ex, struct exec_client *client, co
 
     if (client->session.replays || (client->session.admin && !(why & RESTRICT_LOADING)))
         return false;
-    if ((why & RESTRICT_LOADING) && !(cmd->flags & COMMAND_LOADING))
+    if ((why & RESTRICT_NO_GRANT) && !(cmd->flags & COMMAND_NO_AUTH))
+        error = ERROR_NO_GRANT;
+    else if ((why & RESTRICT_LOADING) && !(cmd->flags & COMMAND_LOADING))
         error = ERROR_LOADING;
     else if ((why & RESTRICT_STALE) && !(cmd->flags & COMMAND_STALE))
         error = ERROR_MASTERDOWN;

@@ -386,6 +386,7 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
     gate_leave(&sh->gate, thread);
     if (oplog_appended(sh->server->log, thread)) {
         c->client.session.write_offset = oplog_end(sh->server->log, thread);
+        c->wrote = true;
         oplog_wake(sh->server->log, thread);
     }
     return i > 0 ? ends[i - 1] : 0;
@@ -472,7 +473,7 @@ static void withhold(struct worker *w, struct conn *c)
     struct server *s = server_of(w);
     const struct config *cfg = s->config;
     bool always = setting(&cfg->appendonly) && setting(&cfg->appendfsync) == FSYNC_ALWAYS;
-    uint64_t need = always ? oplog_head(s->log) : c->client.session.write_offset;
+    uint64_t need = always ? oplog_head(s->log) : c->wrote ? c->client.session.write_offset : 0;
     int64_t until_ms = 0;
 
     if (c->withheld || resp_pending(&c->out) == 0 || c->client.session.replica || need <= server_safe(s))
@@ -506,6 +507,7 @@ void conn_process(struct worker *w, struct conn *c)
             break;
         }
         c->single = n == 1 && resp_pending(&c->out) == 0;
+        c->wrote = false;
         taken = run_batch(w, c, requests, ends, n, &status);
         buf_consume(&c->in, taken);
         if (status != EXEC_DONE)

@@ -32,6 +32,7 @@ struct conn {
     bool hands_off;   /* a replica's, to which the snapshots' thread writes: nothing is read or sent */
     bool blocked_out; /* the socket took less of the stream than there is */
     bool queued;      /* is among those that conn_progress looks at */
+    bool wrote;       /* the batch that ran last stands in the log */
     bool single;      /* what is written to its output is one command's reply */
     bool withheld;    /* its replies wait until what they promise is safe: it runs nothing meanwhile */
     uint64_t withheld_offset;

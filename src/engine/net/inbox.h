@@ -14,6 +14,7 @@ enum message_kind {
     MESSAGE_KILL,     /* fd: slot, id: close it */
     MESSAGE_HELD,     /* run again what the gate or CLIENT PAUSE held back */
     MESSAGE_LISTEN,   /* the set of listeners changed */
+    MESSAGE_CLOSE,    /* close every connection of a client */
     MESSAGE_RECHECK,  /* allow-from changed */
     MESSAGE_TOUCH,    /* fd: slot, id: its record as a replica changed */
     MESSAGE_PROGRESS, /* what replies and commands wait for has come further */

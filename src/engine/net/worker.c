@@ -193,6 +193,9 @@ static void handle_message(struct worker *w, const struct message *m)
     case MESSAGE_RECHECK:
         each_conn(w, recheck);
         break;
+    case MESSAGE_CLOSE:
+        each_conn(w, conn_close);
+        break;
     case MESSAGE_TOUCH:
         feed_touch(w, c);
         break;

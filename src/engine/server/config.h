@@ -70,7 +70,7 @@ struct config {
     config_number replica_announce_port, replica_priority, repl_disable_tcp_nodelay, repl_diskless_sync;
     config_number repl_diskless_sync_delay, repl_diskless_sync_max_replicas, repl_ping_replica_period, repl_timeout;
     config_number repl_backlog_size, repl_backlog_ttl, min_replicas_to_write, min_replicas_max_lag;
-    config_number durability, durability_timeout, durability_members;
+    config_number durability, durability_timeout, durability_members, grant_required;
     /* access */
     char *requirepass;
     config_number enable_debug_command, enable_protected_configs, enable_module_command;

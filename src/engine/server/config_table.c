@@ -173,6 +173,7 @@ static const struct config_row rows[] = {
     STRING("admin-socket", NULL, FIXED, F(admin_socket), "", config_rule_socket),
     ENUM("durability", NULL, 0, F(durability), durabilities, DURABILITY_ASYNC),
     INT("durability-timeout", NULL, 0, F(durability_timeout), 1, INT_MAX, 5000),
+    BOOL("grant-required", NULL, FIXED, F(grant_required), 0),
     INT("durability-members", NULL, 0, F(durability_members), 0, INT_MAX, 0),
 
     /* Process */

@@ -14,7 +14,7 @@ static int64_t setting(const config_number *n)
 
 bool server_log_needed(const struct server *s)
 {
-    return setting(&s->config->appendonly) != 0;
+    return setting(&s->config->appendonly) != 0 || setting(&s->config->durability) != DURABILITY_ASYNC;
 }
 
 bool server_holds_replies(const struct server *s)
@@ -70,6 +70,8 @@ uint64_t server_safe(struct server *s)
         safe = atomic_load(&s->synced);
     if (setting(&c->durability) == DURABILITY_ASYNC || atomic_load(&s->is_replica))
         return safe;
+    if (atomic_load(&s->restrictions) & RESTRICT_NO_GRANT) /* whether it is kept is somebody else's to say now */
+        return 0;
     if (members == 0)
         members = s->replication->count + 1;
     acked = acked_by(s, setting(&c->durability) == DURABILITY_REPLICA || members < 2 ? 1 : members / 2);

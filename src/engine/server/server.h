@@ -41,6 +41,8 @@ struct server_ops {
     void (*progressed)(void *arg);
     /* Has a connection's worker look at it: its record as a replica changed. */
     void (*touch)(void *arg, uint32_t worker, uint64_t id);
+    /* Closes every connection of a client, whatever waits to be sent. */
+    void (*close_clients)(void *arg);
     /* The primary to follow changed (server/replication.h). */
     void (*follow)(void *arg);
 };
@@ -52,6 +54,7 @@ enum server_restriction {
     RESTRICT_STALE = 4,         /* a replica whose link is down and which must not serve what it has */
     RESTRICT_DISK = 8,          /* what is written could not be saved */
     RESTRICT_FEW_REPLICAS = 16, /* too few good replicas for min-replicas-to-write */
+    RESTRICT_NO_GRANT = 32,     /* its agent has not let it serve, or not any more (grant-required) */
 };
 
 #define LATENCY_BUCKETS 64 /* half octaves of clock_ticks, up to 2^32; longer calls count in the last */
@@ -95,12 +98,13 @@ struct server {
     char *executable, *config_file;
     int64_t start_wall_ms, start_mono_us;
     unsigned port;
-    _Atomic bool is_replica;    /* changes with the gate closed */
-    atomic_uint restrictions;   /* enum server_restriction */
-    atomic_int file_error;      /* errno of the append-only file's last write; 0: it went well */
-    atomic_uint waiters;        /* connections that wait for server_progressed */
-    _Atomic uint64_t synced;    /* offset up to which the append-only file is on disk */
-    _Atomic bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic bool is_replica;     /* changes with the gate closed */
+    _Atomic int64_t grant_epoch; /* of the agent's last word about it */
+    atomic_uint restrictions;    /* enum server_restriction */
+    atomic_int file_error;       /* errno of the append-only file's last write; 0: it went well */
+    atomic_uint waiters;         /* connections that wait for server_progressed */
+    _Atomic uint64_t synced;     /* offset up to which the append-only file is on disk */
+    _Atomic bool active_expire;  /* DEBUG SET-ACTIVE-EXPIRE */
     _Atomic int64_t
         pause_until_ms;     /* CLIENT PAUSE: wall clock, 0 for none; set under the gate, cleared when it has passed */
     _Atomic bool pause_all; /* pauses reads too */
