@@ -114,7 +114,7 @@ static void on_removed(void *arg, struct thread *t, struct db *db, struct view n
     struct view words[] = {unlink ? VIEW("UNLINK") : VIEW("DEL"), name};
     struct effects e = {0};
 
-    if (!oplog_active(p->server.log))
+    if (!oplog_active(p->server.log) || atomic_load_explicit(&p->server.is_replica, memory_order_relaxed))
         return;
     effects_add(&e, db_index(db), words, 2);
     oplog_append(p->server.log, t->index, &e);

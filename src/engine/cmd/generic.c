@@ -89,6 +89,8 @@ static void log_expiry(struct call *c, int64_t when, int conditions)
     struct view words[EXPIRE_WORDS_MAX] = {VIEW("PEXPIREAT"), c->keys[0].name};
     size_t n = 3;
 
+    if (view_equal_case(c->argv[0], words[0]))
+        words[0] = c->argv[0]; /* as it was said */
     words[2] = view_of(text, num_format_int(text, when));
     for (int i = conditions; i > 0 && i < c->argc && n < EXPIRE_WORDS_MAX; i++)
         words[n++] = c->argv[i];

@@ -172,7 +172,7 @@ static bool exchange(struct call *c, struct item *old, const struct place *at, s
 /* The SET whose reply is wanted stands in the log as one that has none: SET with its other options, or GETSET's. */
 static void log_without_get(struct call *c, struct view value)
 {
-    struct view words[SET_WORDS_MAX] = {VIEW("SET"), c->keys[0].name, value};
+    struct view words[SET_WORDS_MAX] = {call_arg_is(c, 0, "SET") ? c->argv[0] : VIEW("SET"), c->keys[0].name, value};
     size_t n = 3;
 
     for (int i = 3; i < c->argc && n < SET_WORDS_MAX; i++)

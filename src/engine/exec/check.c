@@ -156,7 +156,8 @@ bool check_paused(struct server *server, const struct exec_client *client, const
 {
     int64_t until = atomic_load_explicit(&server->pause_until_ms, memory_order_relaxed);
 
-    if (__builtin_expect(until == 0, 1) || client->session.admin || client->session.replays || clock_wall_ms() >= until)
+    if (__builtin_expect(until == 0, 1) || client->session.admin || client->session.replays ||
+        client->session.replica || clock_wall_ms() >= until)
         return false;
     if (atomic_load_explicit(&server->pause_all, memory_order_relaxed))
         return cmd->run != cmd_shutdown &&

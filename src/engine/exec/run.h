@@ -180,7 +180,10 @@ static inline struct call run_make_call(struct executor *ex, struct exec_client 
         .key_count = r->key_count,
         .in_lane = ex->is_lane,
         .walking = PARTITIONS,
-        .effects = oplog_active(server->log) && !client->session.replays ? &ex->effects : NULL,
+        .effects = oplog_active(server->log) && !client->session.replays &&
+                           !atomic_load_explicit(&server->is_replica, memory_order_relaxed)
+                       ? &ex->effects
+                       : NULL,
         .raw = r->raw,
     };
 }

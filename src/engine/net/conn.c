@@ -18,6 +18,7 @@
 #include "engine/server/config.h"
 #include "engine/server/replication.h"
 #include "engine/server/server.h"
+#include "handlers.h"
 #include "engine/server/stats.h"
 
 #define READ_MAX 65536
@@ -338,6 +339,19 @@ static bool let_on(struct worker *w, struct conn *c)
     return false;
 }
 
+/* Is it a replica whose stream has begun, or waits to? Then nothing else may be said to it. */
+static bool is_fed(const struct conn *c)
+{
+    struct replica *p = c->client.session.replica;
+
+    return p && atomic_load(&p->state) != REPLICA_NEW;
+}
+
+static bool replicas_say(const struct exec_request *r)
+{
+    return r->command && (r->command->run == cmd_replconf || r->command->run == cmd_psync);
+}
+
 /* Runs the batch. Returns how much of the input it took; *status tells why it stopped. */
 static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *requests, const size_t *ends, unsigned n,
                         enum exec_status *status)
@@ -357,6 +371,11 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         size_t mark = c->out.buf.len;
         unsigned shares = c->out.share_count;
         uint64_t began = w->ex.since;
+        bool fed = is_fed(c);
+        if (__builtin_expect(fed, 0) && !replicas_say(&requests[i])) {
+            c->flushing = true;
+            break;
+        }
         *status = exec_run(&w->ex, &c->client, &requests[i]);
         if (*status == EXEC_AGAIN)
             continue;
@@ -370,6 +389,10 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         if (__builtin_expect(c->client.session.reply_mode != SESSION_REPLY_ON, 0))
             apply_reply_mode(c, mark, shares);
         i++;
+        if (__builtin_expect(fed, 0) && c->out.buf.len != mark) {
+            resp_writer_cut(&c->out, mark, shares);
+            c->flushing = true;
+        }
         if (c->client.session.close_after_reply)
             c->flushing = true;
         if (__builtin_expect(c->stranger, 0) && !let_on(w, c)) {

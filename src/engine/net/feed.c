@@ -130,7 +130,7 @@ void feed_check(struct worker *w, struct conn *c)
     struct replica *p = replica_of(c);
     int64_t behind, now = w->mono_ms;
 
-    if (!is_online(c))
+    if (!p || !atomic_load(&p->attached))
         return;
     behind = (int64_t)(oplog_tail(server_of(w)->log) - p->sent);
     if (behind <= (int64_t)limit->soft || limit->soft == 0)
@@ -142,7 +142,7 @@ void feed_check(struct worker *w, struct conn *c)
         log_warning("Replica %s:%d is let go: %lld bytes of the stream wait for it", p->address, (int)p->port,
                     (long long)behind);
         conn_close(w, c);
-    } else if (replica_lag_ms(p) > 1000 * cfg->repl_timeout) {
+    } else if (is_online(c) && replica_lag_ms(p) > 1000 * cfg->repl_timeout) {
         log_warning("Disconnecting timedout replica: %s:%d", p->address, (int)p->port);
         conn_close(w, c);
     }

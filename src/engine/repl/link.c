@@ -152,6 +152,7 @@ enum answer { ANSWER_FULL, ANSWER_CONTINUE, ANSWER_LATER, ANSWER_BROKEN };
 /* Reads "FULLRESYNC id offset" or "CONTINUE [id]". */
 static enum answer read_answer(struct link *l, const char *line, char id[REPLICATION_ID + 1], uint64_t *offset)
 {
+    unsigned handing_over = FAILOVER_IN_PROGRESS;
     unsigned long long at;
 
     id[0] = '\0';
@@ -165,7 +166,7 @@ static enum answer read_answer(struct link *l, const char *line, char id[REPLICA
         return ANSWER_CONTINUE;
     }
     log_warning("The primary answers PSYNC with: %s", line);
-    (void)l;
+    atomic_compare_exchange_strong(&l->server->replication->failover, &handing_over, FAILOVER_ABORTING);
     return strncmp(line, "-NOMASTERLINK", strlen("-NOMASTERLINK")) == 0 || strncmp(line, "-LOADING", 8) == 0
                ? ANSWER_LATER
                : ANSWER_BROKEN;
@@ -463,12 +464,15 @@ static void follow_stream(struct link *l)
 
     while (is_current(l)) {
         int64_t now = mono_ms(), timeout = 1000 * setting(&l->server->config->repl_timeout);
-        int got = peer_receive(&l->peer, &l->replay.in, READ_MAX, more ? 0 : FIRST_ACK_MS);
+        bool enough = more && buf_live(&l->replay.in) >= READ_MAX; /* the rest waits where it is */
+        int got = enough ? 0 : peer_receive(&l->peer, &l->replay.in, READ_MAX, more ? 0 : FIRST_ACK_MS);
         if (got < 0) {
             log_warning("Connection with the primary lost: %s", peer_error(&l->peer));
             return;
         }
-        if (got > 0) {
+        if (enough) {
+            atomic_store(&r->heard_ms, now);
+        } else if (got > 0) {
             atomic_store(&r->heard_ms, now);
             tally_add(&l->ex.thread->net_in, got);
             tally_add(&l->ex.thread->replication_in, got);

@@ -89,11 +89,18 @@ static void pass_on(struct replay *r, struct view bytes)
 
 enum kind { KIND_EFFECT, KIND_MULTI, KIND_QUEUED, KIND_EXEC, KIND_ASKED, KIND_NOTHING };
 
+/* Whatever else a primary says is passed on, and not done: SHUTDOWN, or an EXEC that ends nothing. */
+static bool is_effect(const struct exec_request *q)
+{
+    return q->command &&
+           ((q->command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) || q->command->run == cmd_select);
+}
+
 static enum kind kind_of(const struct replay *r, const struct exec_request *q)
 {
     command_fn *fn = q->command ? q->command->run : NULL;
 
-    if (in_transaction(r))
+    if (in_transaction(r)) /* an empty line there, too: its bytes go with the rest */
         return fn == cmd_exec ? KIND_EXEC : KIND_QUEUED;
     if (q->argc == 0)
         return KIND_NOTHING;
@@ -101,7 +108,7 @@ static enum kind kind_of(const struct replay *r, const struct exec_request *q)
         return KIND_MULTI;
     if (fn == cmd_replconf)
         return q->argc > 1 && view_equal_case(q->argv[1], VIEW("getack")) ? KIND_ASKED : KIND_NOTHING;
-    return KIND_EFFECT;
+    return is_effect(q) ? KIND_EFFECT : KIND_NOTHING;
 }
 
 /* What is no effect by itself; its bytes are [at, at + n) of the input, all before them is done or queued. Returns how
@@ -113,7 +120,7 @@ static size_t handle(struct replay *r, enum kind kind, struct exec_request *q, s
         transaction_of(&r->client.session)->active = true;
         return at + n;
     case KIND_QUEUED:
-        if (q->command)
+        if (is_effect(q))
             transaction_queue(r->client.session.transaction, q->command, q->argv, q->argc);
         return at + n;
     case KIND_EXEC:
@@ -206,7 +213,7 @@ void replay_command(struct replay *r, const struct view *argv, int argc)
         transaction_of(&r->client.session)->active = true;
         break;
     case KIND_QUEUED:
-        if (q.command)
+        if (is_effect(&q))
             transaction_queue(r->client.session.transaction, q.command, q.argv, q.argc);
         break;
     default:

@@ -245,6 +245,7 @@ void replication_follow(struct replication *r, struct view host, int64_t port)
     replication_restrict(r);
     log_notice("Following the primary %.*s:%lld", (int)host.n, host.p, (long long)port);
     s->ops->follow(s->ops_arg);
+    server_progressed(s); /* who waits for replicas cannot any more */
 }
 
 void replication_promote(struct replication *r)
