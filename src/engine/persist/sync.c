@@ -321,15 +321,30 @@ static void hand_back(struct sync *y, int rc)
     }
 }
 
-static bool anybody_waits(struct replication *r)
+static unsigned count_waiting(struct replication *r)
 {
-    bool waits = false;
+    unsigned n = 0;
 
     pthread_mutex_lock(&r->lock);
     for (struct replica *p = r->replicas; p; p = p->next)
-        waits |= atomic_load(&p->state) == REPLICA_WAITING;
+        n += atomic_load(&p->state) == REPLICA_WAITING;
     pthread_mutex_unlock(&r->lock);
-    return waits;
+    return n;
+}
+
+/* repl-diskless-sync-delay: lets more replicas come, if that is wanted. */
+static void gather(struct persistence *p)
+{
+    const struct config *c = p->server->config;
+    int64_t end = mono_ms() + 1000 * atomic_load(&c->repl_diskless_sync_delay);
+
+    while (mono_ms() < end && !atomic_load(&p->cancel)) {
+        int64_t enough = atomic_load(&c->repl_diskless_sync_max_replicas);
+        unsigned n = count_waiting(p->server->replication);
+        if (n == 0 || (enough > 0 && n >= enough))
+            return;
+        clock_sleep_us(1000 * POLL_MS);
+    }
 }
 
 void persist_sync_replicas(struct persistence *p)
@@ -339,6 +354,7 @@ void persist_sync_replicas(struct persistence *p)
 
     y->p = p;
     y->spool = -1;
+    gather(p);
     replication_each(p->server->replication, choose, y);
     if (y->n > 0) {
         log_notice("Full synchronisation of %u replica(s)", y->n);
@@ -350,6 +366,6 @@ void persist_sync_replicas(struct persistence *p)
     if (y->spool >= 0)
         close(y->spool);
     mem_free(y);
-    if (anybody_waits(p->server->replication))
+    if (count_waiting(p->server->replication) > 0)
         persist_want_sync(p);
 }

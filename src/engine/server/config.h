@@ -61,13 +61,13 @@ struct config {
     config_number lazyfree_lazy_user_flush;
     /* snapshots and the append-only file */
     char *save, *dbfilename, *appendfilename, *appenddirname;
-    config_number stop_writes_on_bgsave_error, rdbcompression, rdbchecksum, rdb_key_save_delay, key_load_delay;
+    config_number stop_writes_on_bgsave_error, rdbcompression, rdbchecksum;
     config_number appendonly, appendfsync, no_appendfsync_on_rewrite, auto_aof_rewrite_percentage;
     config_number auto_aof_rewrite_min_size, aof_load_truncated, aof_use_rdb_preamble, aof_timestamp_enabled;
     /* replication */
     char *replicaof, *masterauth, *masteruser, *replica_announce_ip;
     config_number replica_serve_stale_data, replica_read_only, replica_ignore_maxmemory, replica_announced;
-    config_number replica_announce_port, replica_priority, repl_disable_tcp_nodelay, repl_diskless_sync;
+    config_number replica_announce_port, replica_priority;
     config_number repl_diskless_sync_delay, repl_diskless_sync_max_replicas, repl_ping_replica_period, repl_timeout;
     config_number repl_backlog_size, repl_backlog_ttl, min_replicas_to_write, min_replicas_max_lag;
     config_number durability, durability_timeout, durability_members, grant_required;

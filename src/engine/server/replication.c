@@ -215,18 +215,23 @@ void replication_drop_replicas(struct replication *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* CONFIG GET and REWRITE know it, too. Not under the lock: who reads the configuration may take that. */
+static void note_primary(struct server *s, struct view host, int64_t port)
+{
+    char text[512] = "";
+
+    if (host.n > 0)
+        snprintf(text, sizeof text, "%.*s %lld", (int)host.n, host.p, (long long)port);
+    config_note(s->config, "replicaof", view_str(text));
+}
+
+/* The lock is held. */
 static void set_primary(struct replication *r, struct view host, int64_t port)
 {
-    char text[512];
-    struct server *s = r->server;
-
     mem_free(r->host);
     r->host = mem_strndup(host.p, host.n);
     r->port = port;
     r->primary_epoch++;
-    if (host.n > 0)
-        snprintf(text, sizeof text, "%.*s %lld", (int)host.n, host.p, (long long)port);
-    config_note(s->config, "replicaof", host.n > 0 ? view_str(text) : VIEW(""));
     drop_replicas(r);
 }
 
@@ -234,6 +239,7 @@ void replication_follow(struct replication *r, struct view host, int64_t port)
 {
     struct server *s = r->server;
 
+    note_primary(s, host, port);
     pthread_mutex_lock(&r->lock);
     if (!atomic_load(&s->is_replica)) /* our own history is a place to go on from, if it was written down */
         r->resumable = oplog_active(s->log);
@@ -254,6 +260,7 @@ void replication_promote(struct replication *r)
 
     replication_shift_id(r);
     oplog_forget_db(s->log);
+    note_primary(s, VIEW(""), 0);
     pthread_mutex_lock(&r->lock);
     set_primary(r, VIEW(""), 0);
     r->resumable = false;
