@@ -44,6 +44,8 @@ class Started:
         await_true(lambda: self.rewrites() >= count, f"{self.rewrites()} of {count} rewrites were made")
 
     def rewrite(self):
+        # One that is logged is over a moment later.
+        await_true(lambda: b"aof_rewrite_in_progress:0" in self.client.do("INFO", "persistence"), "a rewrite goes on")
         count = self.rewrites()
         assert self.client.do("BGREWRITEAOF").startswith(b"Background append only file rewriting")
         self.await_rewrites(count + 1)

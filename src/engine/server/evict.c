@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/log/oplog.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
 #include "engine/server/stats.h"
@@ -141,6 +142,16 @@ static bool evict_one(struct server *s, struct thread *t)
     return false;
 }
 
+/* What counts against maxmemory: all but the part of the log that is kept for slow readers, because evicting would only
+ * make that longer. */
+static int64_t counted(const struct server *s)
+{
+    int64_t log = (int64_t)atomic_load_explicit(&s->log->bytes, memory_order_relaxed);
+    int64_t kept = (int64_t)atomic_load_explicit(&s->log->retain, memory_order_relaxed);
+
+    return server_stats_memory(s) - (log > kept ? log - kept : 0);
+}
+
 void evict_call_in(struct server *s)
 {
     atomic_fetch_add_explicit(&s->memory_epoch, 1, memory_order_relaxed);
@@ -162,7 +173,7 @@ enum evict_room evict_make_room(struct server *s, struct thread *t)
     if (t->credit > 0)
         return EVICT_ROOM;
     for (unsigned i = 0; i < VICTIMS_MAX; i++) {
-        if (server_stats_memory(s) <= get(&s->config->maxmemory)) {
+        if (counted(s) <= get(&s->config->maxmemory)) {
             t->credit = CREDIT;
             t->credit_mark = tally_read(&t->heap->used) + mem_used_here();
             return EVICT_ROOM;
