@@ -372,6 +372,16 @@ static int begin_log(void *arg, struct config *c, char *err, size_t err_size)
     return 0;
 }
 
+static int configure_saves(void *arg, struct config *c, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    (void)err;
+    (void)err_size;
+    persist_configure(p->server.persistence, c->save);
+    return 0;
+}
+
 static int configure_file(void *arg, struct config *c, char *err, size_t err_size)
 {
     struct program *p = arg;
@@ -459,6 +469,7 @@ static void build(struct program *p, struct config *c)
     s->keyspace = keyspace_new((unsigned)c->databases);
     s->persistence = persist_new(s);
     s->persistence->aof = aof_new(s, s->persistence);
+    persist_configure(s->persistence, c->save);
     s->keyspace->wake = on_partition_free;
     s->keyspace->wake_arg = p;
     s->keyspace->removed = on_removed;
@@ -508,6 +519,8 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "loglevel", reconfigure, p);
     config_on_change(c, "appendonly", configure_file, p);
     config_on_change(c, "durability", begin_log, p);
+    config_on_change(c, "save", configure_saves, p);
+    config_on_change(c, "stop-writes-on-bgsave-error", configure_saves, p);
     config_on_change(c, "appendfsync", configure_file, p);
 }
 

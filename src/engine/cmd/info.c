@@ -298,7 +298,8 @@ static void info_snapshots(struct facts *f)
     field_int(f, "current_save_keys_processed", saving ? (int64_t)atomic_load(&p->snapshot.keys) : 0);
     field_int(f, "current_save_keys_total", (int64_t)keys);
     field_int(f, "rdb_changes_since_last_save", persist_changes(p));
-    field(f, "rdb_bgsave_in_progress", "%d", work == PERSIST_SAVE || work == PERSIST_SYNC);
+    field(f, "rdb_bgsave_in_progress", "%d",
+          atomic_load(&p->started) > atomic_load(&p->finished) || work == PERSIST_SYNC);
     field_int(f, "rdb_last_save_time", atomic_load(&f->server->last_save_wall_s));
     field(f, "rdb_last_bgsave_status", atomic_load(&p->save_ok) ? "ok" : "err");
     field_int(f, "rdb_last_bgsave_time_sec", atomic_load(&p->save_seconds));

@@ -24,18 +24,23 @@ void cmd_save(struct call *c)
         reply_error(c->reply, ERROR_SAVE_FAILED);
 }
 
+/* It answers when the cut is taken: what is written behind it is not in the file. In a transaction it cannot wait. */
 void cmd_bgsave(struct call *c)
 {
+    struct persistence *p = c->server->persistence;
+    struct session *s = c->session;
     bool schedule = c->argc == 2 && call_arg_is(c, 1, "schedule");
-    uint64_t ticket;
 
     if (c->argc > 2 || (c->argc == 2 && !schedule)) {
         reply_error(c->reply, ERROR_SYNTAX);
         return;
     }
-    switch (persist_save(c->server->persistence, schedule, &ticket)) {
+    switch (s->waiting ? PERSIST_STARTED : persist_save(p, schedule, &s->wait_ticket)) {
     case PERSIST_STARTED:
-        reply_status(c->reply, "Background saving started");
+        if (atomic_load(&p->cuts) < s->wait_ticket && !c->in_exec)
+            call_wait(c, 0);
+        else
+            reply_status(c->reply, "Background saving started");
         break;
     case PERSIST_SCHEDULED:
         reply_status(c->reply, "Background saving scheduled");

@@ -182,6 +182,16 @@ int persist_write_snapshot(struct persistence *p, struct output *o, int (*took_c
 
 /* ---- SAVE and BGSAVE ---- */
 
+/* Who asked for it may go on. */
+static int took_save_cut(void *arg)
+{
+    struct persistence *p = arg;
+
+    atomic_store(&p->cuts, atomic_load(&p->started));
+    server_progressed(p->server);
+    return 0;
+}
+
 static int save_to(struct persistence *p, const char *path, int64_t *changes)
 {
     const struct config *c = p->server->config;
@@ -193,7 +203,7 @@ static int save_to(struct persistence *p, const char *path, int64_t *changes)
     if ((rc = file_create(temp, &fd)) != 0)
         return rc;
     output_file(&o, fd, setting(&c->rdbchecksum) != 0);
-    rc = persist_write_snapshot(p, &o, NULL, NULL, changes);
+    rc = persist_write_snapshot(p, &o, took_save_cut, p, changes);
     if (rc == 0)
         rc = output_end(&o);
     if (rc == 0)
@@ -225,6 +235,7 @@ static void save(struct persistence *p)
     atomic_store(&p->save_began_ms, mono_ms());
     log_notice("Saving to %s", path);
     rc = save_to(p, path, &changes);
+    took_save_cut(p);
     atomic_store(&p->save_tried_ms, mono_ms());
     atomic_store(&p->save_seconds, (mono_ms() - atomic_load(&p->save_began_ms)) / 1000);
     if (rc == 0) {
@@ -240,8 +251,6 @@ static void save(struct persistence *p)
     }
     if (rc != -ECANCELED) {
         atomic_store(&p->save_ok, rc == 0);
-        atomic_store(&p->save_blocks,
-                     rc != 0 && setting(&s->config->stop_writes_on_bgsave_error) && persist_has_points(p));
         persist_restrict(p);
     }
 }
@@ -249,10 +258,19 @@ static void save(struct persistence *p)
 void persist_restrict(struct persistence *p)
 {
     struct server *s = p->server;
+    bool blocks;
 
     pthread_mutex_lock(&p->lock);
-    server_restrict(s, RESTRICT_DISK, atomic_load(&p->save_blocks) || atomic_load(&s->file_error) != 0);
+    blocks =
+        !atomic_load(&p->save_ok) && setting(&s->config->stop_writes_on_bgsave_error) && atomic_load(&p->has_points);
+    server_restrict(s, RESTRICT_DISK, blocks || atomic_load(&s->file_error) != 0);
     pthread_mutex_unlock(&p->lock);
+}
+
+void persist_configure(struct persistence *p, const char *points)
+{
+    atomic_store(&p->has_points, points[0] != '\0');
+    persist_restrict(p);
 }
 
 enum persist_answer persist_save(struct persistence *p, bool schedule, uint64_t *ticket)
@@ -353,12 +371,7 @@ void persist_rejoin_log(struct persistence *p)
 
 bool persist_has_points(const struct persistence *p)
 {
-    bool has;
-
-    config_read_lock(p->server->config);
-    has = p->server->config->save[0] != '\0';
-    config_read_unlock(p->server->config);
-    return has;
+    return atomic_load(&((struct persistence *)p)->has_points);
 }
 
 static bool point_reached(struct persistence *p)

@@ -30,8 +30,9 @@ struct persistence {
     atomic_uint work;                             /* enum persist_work: what is being done */
     atomic_bool cancel;                           /* what is being done is not wanted any more */
     _Atomic uint64_t started, finished;           /* saves asked for, and done: the n-th is done when finished >= n */
+    _Atomic uint64_t cuts;                        /* as `finished`, but when the cut is taken, or will not be */
     atomic_bool save_ok;                          /* the last one */
-    atomic_bool save_blocks;                      /* it failed, and stop-writes-on-bgsave-error says what that means */
+    atomic_bool has_points;                       /* `save` is not empty */
     _Atomic int64_t save_began_ms, save_tried_ms; /* monotonic */
     _Atomic int64_t save_seconds;                 /* that the last one took; -1: none yet */
     _Atomic int64_t save_cow_bytes;
@@ -77,6 +78,9 @@ void persist_tick(struct persistence *p, int64_t mono_ms);
 
 /* Saves once more and waits for it, while no command runs any more: before the end. Returns 0, or -1 when it failed. */
 int persist_last_save(struct persistence *p);
+
+/* `save` (its text) or stop-writes-on-bgsave-error was set. */
+void persist_configure(struct persistence *p, const char *points);
 
 /* Are there save points? */
 bool persist_has_points(const struct persistence *p);
