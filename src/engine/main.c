@@ -107,10 +107,11 @@ static void on_partition_free(void *arg, uint32_t partition)
 }
 
 /* A key expired, or was evicted: replicas and files learn it as a DEL. */
-static void on_removed(void *arg, struct thread *t, struct db *db, struct view name)
+static void on_removed(void *arg, struct thread *t, struct db *db, struct view name, bool evicted)
 {
     struct program *p = arg;
-    bool unlink = atomic_load_explicit(&p->server.config->lazyfree_lazy_expire, memory_order_relaxed) != 0;
+    struct config *c = p->server.config;
+    bool unlink = atomic_load(evicted ? &c->lazyfree_lazy_eviction : &c->lazyfree_lazy_expire) != 0;
     struct view words[] = {unlink ? VIEW("UNLINK") : VIEW("DEL"), name};
     struct effects e = {0};
 

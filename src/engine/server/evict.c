@@ -83,7 +83,7 @@ static bool evict_from(struct server *s, struct thread *t, struct db *db, uint32
     if (!db_find(db, &key, &at))
         return false;
     db_remove(db, t, &key, &at);
-    keyspace_removed(ks, t, db, &key);
+    keyspace_removed(ks, t, db, &key, true);
     item_free(t, victim);
     tally_add(&t->evicted, 1);
     return true;

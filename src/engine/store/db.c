@@ -150,11 +150,11 @@ void db_owner_init(struct db_owner *o, struct db *db, struct thread *t)
     *o = (struct db_owner){{rehash, ks->saving ? save_home : NULL, ks->cut}, db, t};
 }
 
-void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key)
+void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key, bool evicted)
 {
     watch_changed(&ks->partitions[key_partition(key)], db, key);
     if (ks->removed)
-        ks->removed(ks->removed_arg, t, db, key->name);
+        ks->removed(ks->removed_arg, t, db, key->name, evicted);
 }
 
 void keyspace_release(struct keyspace *ks, uint32_t partition)

@@ -98,7 +98,7 @@ static void sweep_table(struct sweep *s)
         if (!db_find(s->db, &key, &at))
             return;
         db_remove(s->db, s->t, &key, &at);
-        keyspace_removed(s->ks, s->t, s->db, &key);
+        keyspace_removed(s->ks, s->t, s->db, &key, false);
         item_free(s->t, s->victim);
         tally_add(&s->t->expired, 1);
     }

@@ -59,7 +59,7 @@ struct keyspace {
     void (*wake)(void *arg, uint32_t partition); /* somebody parked for a partition that is free now */
     void *wake_arg;
     /* A key went without anybody's command: it expired, or was evicted. Its partition is held. */
-    void (*removed)(void *arg, struct thread *t, struct db *db, struct view name);
+    void (*removed)(void *arg, struct thread *t, struct db *db, struct view name, bool evicted);
     void *removed_arg;
     uint32_t cut;           /* number of the last cut; this and the next change with the gate closed */
     bool saving;            /* its snapshot is not complete */
@@ -105,7 +105,7 @@ struct db_owner {
 void db_owner_init(struct db_owner *o, struct db *db, struct thread *t);
 
 /* Says that the key goes, and why it is nobody's command: watchers see it, it gets into the log. */
-void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key);
+void keyspace_removed(struct keyspace *ks, struct thread *t, struct db *db, const struct key *key, bool evicted);
 
 /* Removes what stands in that slot: table, counters, bitmap. The item is the caller's. */
 void db_take(struct db *db, struct thread *t, uint32_t partition, uint64_t hash, struct bucket *b, unsigned slot);
