@@ -318,16 +318,15 @@ static void both_reasons_for_misconf(void **state)
 {
     struct fixture *f = *state;
 
-    atomic_store(&f->server.persistence->save_blocks, true);
-    persist_restrict(f->server.persistence);
+    atomic_store(&f->server.persistence->save_ok, false);
+    persist_configure(f->server.persistence, "900 1");
     append(f, "a");
     (void)file_fail_after(0, 1, EIO);
     rounds(f);
     rounds(f);
     assert_int_equal(atomic_load(&f->server.file_error), 0);
     assert_true(is_refused(f));
-    atomic_store(&f->server.persistence->save_blocks, false);
-    persist_restrict(f->server.persistence);
+    persist_configure(f->server.persistence, "");
     assert_false(is_refused(f));
 }
 

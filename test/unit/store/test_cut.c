@@ -126,12 +126,13 @@ static void save(void *arg, struct thread *t, uint32_t db, const struct bucket *
 }
 
 /* A key expired. */
-static void removed(void *arg, struct thread *t, struct db *db, struct view name)
+static void removed(void *arg, struct thread *t, struct db *db, struct view name, bool evicted)
 {
     struct fixture *f = arg;
     struct entry *e = &f->now.of[db_index(db)][number_of(name)];
 
     (void)t;
+    assert_false(evicted);
     assert_true(e->present && e->expiry >= 0 && e->expiry <= clock_wall_ms());
     e->present = false;
 }
