@@ -393,7 +393,8 @@ def test_roles_are_told(servers):
     await_online(one)
     offset = await_caught_up(one, other)
     with one.connect() as client, other.connect() as replica:
-        assert client.do("ROLE") == [b"master", offset, [[b"localhost", b"7", b"%d" % offset]]]
+        told = [b"master", offset, [[b"localhost", b"7", b"%d" % offset]]]
+        await_true(lambda: client.do("ROLE") == told, f"{client.do('ROLE')}, not {told}")  # with the next ACK
         assert replica.do("ROLE") == [b"slave", b"127.0.0.1", one.port, b"connected", offset]
         assert replica.do("REPLICAOF", "127.0.0.1", one.port) == b"OK Already connected to specified master"
         assert replica.error("FAILOVER").startswith("ERR")
