@@ -837,6 +837,7 @@ static void begin_role(struct program *p)
         oplog_start(s->log);
     if (sscanf(s->config->replicaof, "%255s %d", host, &port) == 2)
         replication_follow(r, view_str(host), port);
+    replication_restrict(r);
 }
 
 static int start(struct program *p, struct config *c)

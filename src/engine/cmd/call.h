@@ -46,7 +46,7 @@ struct call {
     enum call_verdict verdict;
     uint64_t changes;        /* what it changed, as Redis's dirty counts */
     struct effects *effects; /* what goes into the log; NULL: nothing does */
-    struct view raw;         /* the command as it came, when that is RESP as the log has it; else empty */
+    const char *raw;         /* where the command begins, when it came as an array of RESP; else NULL */
     bool logged;             /* its effects are in `effects` already: not the command's own words */
     bool forced;             /* the command's own words go into the log though nothing changed */
 };

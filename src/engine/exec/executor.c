@@ -77,15 +77,27 @@ __attribute__((noinline)) void run_log_verbatim(struct executor *ex, const struc
     ex->verbatim = (struct view){0};
 }
 
+/* The command as it came, if that is how the log has it; else empty. */
+static struct view raw_of(const struct call *c)
+{
+    size_t n = effects_words_size(c->argv, (size_t)c->argc);
+    const struct view *last = &c->argv[c->argc - 1];
+
+    /* Bytes in between can only be what they must be, but for lengths that are written longer than they need be. */
+    if (!c->raw || last->p + last->n + 2 != c->raw + n)
+        return (struct view){0};
+    return view_of(c->raw, n);
+}
+
 /* The command itself is its effect: it goes into the log at once when it stands alone. */
 __attribute__((noinline)) void run_log_call(struct executor *ex, const struct call *c)
 {
-    bool is_raw = c->raw.n > 0 && c->raw.n == effects_words_size(c->argv, (size_t)c->argc);
+    struct view raw = raw_of(c);
 
-    if (is_raw && ex->effects.count == 0 && !c->in_exec)
-        oplog_append_raw(ex->shared->server->log, ex->thread->index, db_index(c->db), c->raw);
-    else if (is_raw)
-        effects_add_raw(&ex->effects, db_index(c->db), c->raw);
+    if (raw.n > 0 && ex->effects.count == 0 && !c->in_exec)
+        oplog_append_raw(ex->shared->server->log, ex->thread->index, db_index(c->db), raw);
+    else if (raw.n > 0)
+        effects_add_raw(&ex->effects, db_index(c->db), raw);
     else
         effects_add(&ex->effects, db_index(c->db), c->argv, (size_t)c->argc);
 }
@@ -186,7 +198,8 @@ static enum exec_status run_single(struct executor *ex, struct exec_client *clie
         locks.at[0] = partition;
         return to_lane(ex, client, r, JOB_HOLDING, &locks);
     }
-    run_commit(ex, client);
+    if (__builtin_expect(c.effects != NULL, 0))
+        run_commit(ex, client);
     keyspace_release(ks, partition);
     return EXEC_DONE;
 }

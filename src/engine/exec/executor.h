@@ -85,7 +85,7 @@ struct exec_request {
     int argc;
     unsigned key_count;
     uint8_t flaws;       /* enum request_flaw */
-    struct view raw;     /* the request as it came, when it came as an array; else empty */
+    const char *raw;     /* where the request begins, when it came as an array; else NULL */
     struct key only_key; /* of a command with one key; several are in the arena */
 };
 
@@ -110,9 +110,10 @@ void exec_submit(struct executor *ex, struct exec_client *client);
 void exec_let_in(struct exec_shared *sh, struct thread *t);
 
 /* Runs n commands out of a log, one after the other, on this thread, which may wait. `client` is in no transaction, but
- * for one request alone that is its EXEC. verbatim: each request's raw bytes go into our own log, with its effects. Outside the gate. */
-void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, unsigned n,
-                 bool verbatim);
+ * for one request alone that is its EXEC. verbatim: the lengths[i] bytes at each request's `raw` go into our own log, with
+ * its effects. Outside the gate. */
+void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, const size_t *lengths,
+                 unsigned n, bool verbatim);
 
 /* Runs the command to its end on this thread, waiting where it must: the admin socket's thread, and the slow lane. */
 void exec_run_waiting(struct executor *ex, struct exec_client *client, struct exec_request *r);

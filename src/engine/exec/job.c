@@ -336,8 +336,8 @@ static void replay_one(struct executor *ex, struct exec_client *client, struct e
     lock_release(ks, &locks);
 }
 
-void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, unsigned n,
-                 bool verbatim)
+void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests,
+                 const size_t *lengths, unsigned n, bool verbatim)
 {
     struct gate *gate = &ex->shared->gate;
 
@@ -351,7 +351,7 @@ void exec_replay(struct executor *ex, struct exec_client *client, struct exec_re
             enter_waiting(ex);
         }
         if (verbatim)
-            ex->verbatim = requests[i].raw;
+            ex->verbatim = view_of(requests[i].raw, lengths[i]);
         replay_one(ex, client, &requests[i]);
     }
     leave(ex);

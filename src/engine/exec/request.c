@@ -39,7 +39,7 @@ void exec_prepare(struct executor *ex, struct view *argv, int argc, struct exec_
     out->keys = NULL;
     out->key_count = 0;
     out->flaws = 0;
-    out->raw = (struct view){0};
+    out->raw = NULL;
     if (cmd && cmd->sub_count > 0 && argc > 1) {
         out->container = cmd;
         cmd = command_find_sub(cmd, argv[1]);

@@ -136,7 +136,7 @@ static inline void run_commit(struct executor *ex, const struct exec_client *cli
 }
 
 /* Runs one handler with its partitions held, and counts it. The caller commits before it lets go of them. */
-static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
+static inline __attribute__((always_inline)) enum call_verdict run_handler(struct executor *ex, struct call *c)
 {
     uint64_t errors = c->reply->errors, now;
     struct command_tally *t = run_tally_of(ex, c->command);
@@ -163,7 +163,7 @@ static inline enum call_verdict run_handler(struct executor *ex, struct call *c)
     return CALL_DONE;
 }
 
-static inline struct call run_make_call(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+static inline __attribute__((always_inline)) struct call run_make_call(struct executor *ex, struct exec_client *client, const struct exec_request *r)
 {
     struct server *server = ex->shared->server;
 

@@ -282,7 +282,7 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
         }
         exec_prepare(&w->ex, r.argv, r.argc, &requests[n]);
         if (buf_head(&c->in)[at - r.consumed] == '*')
-            requests[n].raw = view_of(buf_head(&c->in) + at - r.consumed, r.consumed);
+            requests[n].raw = buf_head(&c->in) + at - r.consumed;
         ends[n++] = at;
         if (!limits.authenticated)
             break; /* one command at a time until it has logged in */
@@ -340,13 +340,12 @@ static bool let_on(struct worker *w, struct conn *c)
 }
 
 /* Is it a replica whose stream has begun, or waits to? Then nothing else may be said to it. */
-static bool is_fed(const struct conn *c)
+static __attribute__((noinline)) bool is_fed(const struct conn *c)
 {
-    struct replica *p = c->client.session.replica;
-
-    return p && atomic_load(&p->state) != REPLICA_NEW;
+    return atomic_load(&c->client.session.replica->state) != REPLICA_NEW;
 }
 
+/* What a replica may say from then on. */
 static bool replicas_say(const struct exec_request *r)
 {
     return r->command && (r->command->run == cmd_replconf || r->command->run == cmd_psync);
@@ -371,7 +370,7 @@ static size_t run_batch(struct worker *w, struct conn *c, struct exec_request *r
         size_t mark = c->out.buf.len;
         unsigned shares = c->out.share_count;
         uint64_t began = w->ex.since;
-        bool fed = is_fed(c);
+        bool fed = __builtin_expect(c->client.session.replica != NULL, 0) && is_fed(c);
         if (__builtin_expect(fed, 0) && !replicas_say(&requests[i])) {
             c->flushing = true;
             break;

@@ -72,8 +72,12 @@ static void choose(void *arg, struct replica *p)
         return;
     t = &y->targets[y->n];
     t->fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
-    if (t->fd < 0)
+    if (t->fd < 0) {
+        atomic_store(&p->dropped, true);
+        atomic_store(&p->state, REPLICA_NEW);
+        y->p->server->ops->touch(y->p->server->ops_arg, p->worker, p->id);
         return;
+    }
     y->by_mark = by_mark;
     t->replica = p;
     atomic_fetch_add(&p->refs, 1);

@@ -17,6 +17,7 @@ struct failover {
     char host[64];
     int64_t port;
     bool ready; /* its replica has everything */
+    bool late;  /* it is to be handed over to even if not */
 };
 
 static int64_t mono_ms(void)
@@ -67,6 +68,10 @@ static void step_down(void *arg)
     struct failover *f = arg;
     struct replication *r = f->server->replication;
 
+    f->ready = false;
+    replication_each(r, find_target, f); /* what a long command wrote at last */
+    if (!f->ready && !f->late)
+        return;
     atomic_store(&r->failover, FAILOVER_IN_PROGRESS);
     replication_follow(r, view_str(f->host), f->port);
 }
@@ -111,6 +116,7 @@ bool failover_step(struct server *s)
         return false;
     }
     if (f.ready || late) {
+        f.late = late;
         log_notice("Handing over to %s:%lld", f.host, (long long)f.port);
         s->ops->exclusive(s->ops_arg, step_down, &f);
     }
@@ -142,9 +148,10 @@ bool failover_abort(struct server *s)
 
 void failover_done(struct replication *r)
 {
-    if (atomic_load(&r->failover) != FAILOVER_IN_PROGRESS)
+    unsigned was = atomic_exchange(&r->failover, FAILOVER_NONE); /* too late to give it up */
+
+    if (was == FAILOVER_NONE)
         return;
-    atomic_store(&r->failover, FAILOVER_NONE);
     r->holds_writes = false;
     r->server->ops->exclusive(r->server->ops_arg, let_writes, r->server);
 }

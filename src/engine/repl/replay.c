@@ -68,10 +68,10 @@ static bool in_transaction(const struct replay *r)
 }
 
 /* Runs n requests, which begin the input and take `bytes` of it. */
-static void run(struct replay *r, struct exec_request *requests, unsigned n, size_t bytes)
+static void run(struct replay *r, struct exec_request *requests, const size_t *lengths, unsigned n, size_t bytes)
 {
     if (n > 0)
-        exec_replay(r->ex, &r->client, requests, n, r->verbatim);
+        exec_replay(r->ex, &r->client, requests, lengths, n, r->verbatim);
     r->commands += n;
     buf_consume(&r->in, bytes);
     r->parsed = r->need = 0;
@@ -124,8 +124,9 @@ static size_t handle(struct replay *r, enum kind kind, struct exec_request *q, s
             transaction_queue(r->client.session.transaction, q->command, q->argv, q->argc);
         return at + n;
     case KIND_EXEC:
-        q->raw = view_of(buf_head(&r->in), at + n);
-        run(r, q, 1, at + n);
+        q->raw = buf_head(&r->in);
+        n += at;
+        run(r, q, &n, 1, n);
         return 0;
     default:
         pass_on(r, view_of(buf_head(&r->in) + at, n));
@@ -141,7 +142,7 @@ static int run_batch(struct replay *r)
 {
     static const struct resp_limits limits = {INT64_MAX / 4, INT32_MAX, true};
     struct exec_request requests[BATCH_MAX];
-    size_t at = r->parsed;
+    size_t lengths[BATCH_MAX], at = r->parsed;
     unsigned n = 0;
     int rc = 1;
 
@@ -164,7 +165,8 @@ static int run_batch(struct replay *r)
         *q = (struct exec_request){.argc = parsed.argc};
         if (parsed.argc > 0)
             exec_prepare(r->ex, parsed.argv, parsed.argc, q);
-        q->raw = view_of(buf_head(&r->in) + at, parsed.consumed);
+        q->raw = buf_head(&r->in) + at;
+        lengths[n] = parsed.consumed;
         kind = kind_of(r, q);
         if (kind == KIND_EFFECT) {
             at += parsed.consumed;
@@ -176,7 +178,7 @@ static int run_batch(struct replay *r)
         r->parsed = at = handle(r, kind, q, at, parsed.consumed);
     }
     if (n > 0) {
-        run(r, requests, n, at);
+        run(r, requests, lengths, n, at);
         return 1;
     }
     arena_reset(&r->ex->arena);
@@ -206,7 +208,7 @@ void replay_command(struct replay *r, const struct view *argv, int argc)
     switch (kind_of(r, &q)) {
     case KIND_EFFECT:
     case KIND_EXEC:
-        exec_replay(r->ex, &r->client, &q, 1, false);
+        exec_replay(r->ex, &r->client, &q, NULL, 1, false);
         r->commands++;
         break;
     case KIND_MULTI:
