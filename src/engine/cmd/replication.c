@@ -47,6 +47,11 @@ static bool set_address(struct call *c, int i)
         reply_error(c->reply, ERROR_REPLCONF_ADDRESS, (int)sizeof p->announced - 1);
         return false;
     }
+    for (size_t k = 0; k < c->argv[i].n; k++)
+        if (c->argv[i].p[k] <= ' ' || c->argv[i].p[k] > '~') { /* it stands in INFO and in the log */
+            reply_error(c->reply, ERROR_SYNTAX);
+            return false;
+        }
     snprintf(p->announced, sizeof p->announced, "%.*s", (int)c->argv[i].n, c->argv[i].p);
     return true;
 }

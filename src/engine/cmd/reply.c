@@ -66,13 +66,6 @@ static void sink_shared(struct reply *r, const char *p, size_t n, void *owner, v
     release(owner);
 }
 
-static void sink_error(struct reply *r, const char *p, size_t n)
-{
-    r->errors++;
-    if (r->on_error)
-        r->on_error(r->on_error_arg, view_of(p, n));
-}
-
 static void sink_integer(struct reply *r, int64_t v)
 {
     (void)r;
@@ -127,7 +120,7 @@ void reply_sink_init(struct reply *r)
         .bulk = sink_bytes,
         .bulk_shared = sink_shared,
         .status = sink_bytes,
-        .error = sink_error,
+        .error = sink_bytes, /* who wrote it has counted it, and told of it */
         .integer = sink_integer,
         .null = sink_nothing,
         .null_array = sink_nothing,

@@ -40,6 +40,7 @@ static void reply_unknown(struct exec_client *client, const struct exec_request 
 
 static bool refused(struct exec_client *client, struct executor *ex, const struct exec_request *r)
 {
+    client->session.waiting = false; /* if it did, it was let through before */
     if (client->session.transaction && client->session.transaction->active) {
         client->session.transaction->failed = true;
         transaction_show(&client->session);

@@ -320,8 +320,7 @@ static void replay_one(struct executor *ex, struct exec_client *client, struct e
     struct lock_set locks;
     struct call c;
 
-    if (!cmd || (r->flaws & (REQUEST_BAD_ARITY | REQUEST_BAD_KEYS))) {
-        client->reply->errors++;
+    if (check_refused(ex, client, r)) { /* it is no command, or cannot have these arguments */
         run_commit(ex, client);
         return;
     }
@@ -336,8 +335,8 @@ static void replay_one(struct executor *ex, struct exec_client *client, struct e
     lock_release(ks, &locks);
 }
 
-void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests,
-                 const size_t *lengths, unsigned n, bool verbatim)
+void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, const size_t *lengths,
+                 unsigned n, bool verbatim)
 {
     struct gate *gate = &ex->shared->gate;
 

@@ -163,7 +163,8 @@ static inline __attribute__((always_inline)) enum call_verdict run_handler(struc
     return CALL_DONE;
 }
 
-static inline __attribute__((always_inline)) struct call run_make_call(struct executor *ex, struct exec_client *client, const struct exec_request *r)
+static inline __attribute__((always_inline)) struct call run_make_call(struct executor *ex, struct exec_client *client,
+                                                                       const struct exec_request *r)
 {
     struct server *server = ex->shared->server;
 

@@ -1,7 +1,6 @@
-/* The link to a primary: see link.h. The handshake is Redis's, so that either side may be a redis-server. */
+/* The link to a primary: see link.h. */
 #include "engine/repl/link.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,25 +16,25 @@
 #include "engine/log/effects.h"
 #include "engine/log/oplog.h"
 #include "engine/persist/persist.h"
-#include "engine/persist/rdb_read.h"
 #include "engine/repl/failover.h"
+#include "engine/repl/handshake.h"
 #include "engine/repl/load.h"
 #include "engine/repl/peer.h"
 #include "engine/repl/replay.h"
+#include "engine/repl/transfer.h"
 #include "engine/server/config.h"
 #include "engine/server/replication.h"
 #include "engine/server/server.h"
 #include "engine/store/keyspace.h"
 #include "engine/store/stage.h"
 
-#define AGAIN_MS 20                        /* before the first try after a connection that worked */
-#define RETRY_MS 1000                      /* between two tries to connect */
-#define ACK_MS 1000                        /* between two acknowledgements that nobody asked for */
-#define FIRST_ACK_MS 100                   /* a redis-server overlooks one that comes too soon after a snapshot */
-#define RUN_US 20000                       /* of replaying, before the socket is looked at again */
-#define READ_MAX 262144                    /* bytes of the stream that are read in one go */
-#define KEYS_PLAUSIBLE (UINT64_C(1) << 32) /* a hint beyond that is none */
-#define READER_WAIT_US 500                 /* between two looks at whether our own replicas are gone */
+#define AGAIN_MS 20        /* before the first try after a connection that worked */
+#define RETRY_MS 1000      /* between two tries to connect */
+#define ACK_MS 1000        /* between two acknowledgements that nobody asked for */
+#define FIRST_ACK_MS 100   /* a redis-server overlooks one that comes too soon after a snapshot */
+#define RUN_US 20000       /* of replaying, before the socket is looked at again */
+#define READ_MAX 262144    /* bytes of the stream that are read in one go */
+#define READER_WAIT_US 500 /* between two looks at whether our own replicas are gone */
 
 struct link {
     struct exec_shared *shared;
@@ -63,8 +62,9 @@ static int64_t mono_ms(void)
 }
 
 /* Is the primary that the thread follows still the one to follow? */
-static bool is_current(struct link *l)
+static bool is_current(void *arg)
 {
+    struct link *l = arg;
     struct replication *r = l->server->replication;
     bool current;
 
@@ -89,278 +89,7 @@ static void acknowledge(void *arg)
     l->acked_ms = mono_ms();
 }
 
-/* ---- the handshake ---- */
-
-/* Sends words and reads the line that answers; -1 when the connection broke, or when it is an error that `allowed` is not the
- * beginning of. */
-static int ask(struct link *l, const struct view *words, size_t n, const char *allowed, const char *what)
-{
-    char line[PEER_LINE_MAX];
-
-    if (peer_send_words(&l->peer, words, n) != 0 || peer_line(&l->peer, line, sizeof line) != 0) {
-        log_warning("Handshake with the primary: %s: %s", what, peer_error(&l->peer));
-        return -1;
-    }
-    if (line[0] != '-' || (allowed && strncmp(line, allowed, strlen(allowed)) == 0))
-        return 0;
-    log_warning("Handshake with the primary: %s: %s", what, line);
-    return -1;
-}
-
-static int authenticate(struct link *l)
-{
-    const struct config *c = l->server->config;
-    char user[512], password[512];
-    struct view words[3] = {VIEW("AUTH")};
-    size_t n = 1;
-
-    config_read_lock(c);
-    snprintf(user, sizeof user, "%s", c->masteruser);
-    snprintf(password, sizeof password, "%s", c->masterauth);
-    config_read_unlock(c);
-    if (!password[0])
-        return 0;
-    if (user[0])
-        words[n++] = view_str(user);
-    words[n++] = view_str(password);
-    return ask(l, words, n, NULL, "AUTH");
-}
-
-static int introduce(struct link *l)
-{
-    const struct config *c = l->server->config;
-    char port[NUM_INT_MAX], address[256];
-    int64_t announced = setting(&c->replica_announce_port);
-    struct view listening[] = {VIEW("REPLCONF"), VIEW("listening-port"), {port, 0}};
-    struct view ip[] = {VIEW("REPLCONF"), VIEW("ip-address"), {address, 0}};
-    struct view capa[] = {VIEW("REPLCONF"), VIEW("capa"), VIEW("eof"), VIEW("capa"), VIEW("psync2")};
-
-    config_read_lock(c);
-    snprintf(address, sizeof address, "%s", c->replica_announce_ip);
-    config_read_unlock(c);
-    listening[2].n = num_format_int(port, announced ? announced : (int64_t)l->server->port);
-    ip[2].n = strlen(address);
-    if (ask(l, listening, 3, "-", "REPLCONF listening-port") != 0)
-        return -1;
-    if (ip[2].n > 0 && ask(l, ip, 3, "-", "REPLCONF ip-address") != 0)
-        return -1;
-    return ask(l, capa, 5, "-", "REPLCONF capa");
-}
-
-enum answer { ANSWER_FULL, ANSWER_CONTINUE, ANSWER_LATER, ANSWER_BROKEN };
-
-/* Reads "FULLRESYNC id offset" or "CONTINUE [id]". */
-static enum answer read_answer(struct link *l, const char *line, char id[REPLICATION_ID + 1], uint64_t *offset)
-{
-    unsigned handing_over = FAILOVER_IN_PROGRESS;
-    unsigned long long at;
-
-    id[0] = '\0';
-    if (sscanf(line, "+FULLRESYNC %40s %llu", id, &at) == 2 && strlen(id) == REPLICATION_ID) {
-        *offset = at;
-        return ANSWER_FULL;
-    }
-    if (strncmp(line, "+CONTINUE", strlen("+CONTINUE")) == 0) {
-        if (sscanf(line, "+CONTINUE %40s", id) == 1 && strlen(id) != REPLICATION_ID)
-            return ANSWER_BROKEN;
-        return ANSWER_CONTINUE;
-    }
-    log_warning("The primary answers PSYNC with: %s", line);
-    atomic_compare_exchange_strong(&l->server->replication->failover, &handing_over, FAILOVER_ABORTING);
-    return strncmp(line, "-NOMASTERLINK", strlen("-NOMASTERLINK")) == 0 || strncmp(line, "-LOADING", 8) == 0
-               ? ANSWER_LATER
-               : ANSWER_BROKEN;
-}
-
-/* Asks for the stream from where we are, or for everything. */
-static enum answer psync(struct link *l, char id[REPLICATION_ID + 1], uint64_t *offset)
-{
-    struct replication *r = l->server->replication;
-    char own_id[REPLICATION_ID + 1] = "?", own_offset[NUM_INT_MAX] = "-1", line[PEER_LINE_MAX];
-    struct view words[] = {VIEW("PSYNC"), {own_id, 1}, {own_offset, 2}, VIEW("FAILOVER")};
-    bool failover = atomic_load(&r->failover) == FAILOVER_IN_PROGRESS;
-
-    pthread_mutex_lock(&r->lock);
-    if (r->resumable) {
-        memcpy(own_id, r->id, sizeof own_id);
-        words[1].n = REPLICATION_ID;
-        words[2].n = num_format_uint(own_offset, oplog_head(l->server->log) + 1);
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (peer_send_words(&l->peer, words, failover ? 4 : 3) != 0)
-        return ANSWER_BROKEN;
-    do { /* empty lines say that it is still there */
-        if (peer_line(&l->peer, line, sizeof line) != 0) {
-            log_warning("PSYNC: %s", peer_error(&l->peer));
-            return ANSWER_BROKEN;
-        }
-    } while (line[0] == '\0');
-    return read_answer(l, line, id, offset);
-}
-
 /* ---- full synchronisation ---- */
-
-struct transfer {
-    struct link *l;
-    struct stage *stage;
-    uint64_t left; /* bytes of the snapshot, when its length is known */
-    bool by_mark;  /* else it is */
-    char mark[REPLICATION_ID];
-    uint32_t db;
-    uint64_t stream_db;
-    uint64_t function_count;
-};
-
-static ssize_t transfer_read(void *arg, void *p, size_t n)
-{
-    struct transfer *t = arg;
-    ssize_t got;
-
-    if (!t->by_mark && n > t->left)
-        n = t->left;
-    if (n == 0)
-        return 0;
-    if (!is_current(t->l)) {
-        errno = ECANCELED;
-        return -1;
-    }
-    got = peer_read(&t->l->peer, p, n);
-    if (got > 0) {
-        t->left -= t->by_mark ? 0 : (uint64_t)got;
-        atomic_fetch_add(&t->l->server->replication->sync_done, got);
-        atomic_store(&t->l->server->replication->heard_ms, mono_ms());
-        tally_add(&t->l->ex.thread->net_in, got);
-        tally_add(&t->l->ex.thread->replication_in, got);
-    }
-    return got;
-}
-
-static bool transfer_aux(void *arg, struct view name, struct view value)
-{
-    struct transfer *t = arg;
-    int64_t db;
-
-    if (view_equal(name, VIEW("repl-stream-db")) && num_parse_int(value, &db) && db >= 0 &&
-        db < (int64_t)keyspace_databases(t->l->server->keyspace))
-        t->stream_db = (uint64_t)db;
-    return true;
-}
-
-static bool transfer_select(void *arg, uint64_t db)
-{
-    struct transfer *t = arg;
-
-    t->db = (uint32_t)db;
-    return db < keyspace_databases(t->l->server->keyspace);
-}
-
-static bool transfer_item(void *arg, struct item *it)
-{
-    struct transfer *t = arg;
-
-    stage_add(t->stage, t->db, it);
-    return true;
-}
-
-static bool transfer_resize(void *arg, uint64_t keys, uint64_t expires)
-{
-    struct transfer *t = arg;
-
-    (void)expires;
-    stage_expect(t->stage, t->db, keys < KEYS_PLAUSIBLE ? keys : 0);
-    return true;
-}
-
-static bool transfer_function(void *arg, struct view source)
-{
-    struct transfer *t = arg;
-
-    (void)source;
-    t->function_count++;
-    return true;
-}
-
-/* "$EOF:<mark>" or "$<length>". */
-static int read_size(struct transfer *t)
-{
-    struct link *l = t->l;
-    char line[PEER_LINE_MAX];
-    int64_t size;
-
-    do
-        if (peer_line(&l->peer, line, sizeof line) != 0) {
-            log_warning("Full synchronisation: %s", peer_error(&l->peer));
-            return -1;
-        }
-    while (line[0] == '\0');
-    if (strncmp(line, "$EOF:", 5) == 0 && strlen(line) == 5 + REPLICATION_ID) {
-        t->by_mark = true;
-        memcpy(t->mark, line + 5, REPLICATION_ID);
-        atomic_store(&l->server->replication->sync_total, -1);
-        return 0;
-    }
-    if (line[0] == '$' && num_parse_int(view_str(line + 1), &size) && size > 0) {
-        t->left = (uint64_t)size;
-        atomic_store(&l->server->replication->sync_total, size);
-        return 0;
-    }
-    log_warning("Full synchronisation: the primary sends '%s' where a snapshot should begin", line);
-    return -1;
-}
-
-/* The mark behind a snapshot of unknown length. `rest` was read ahead; what is behind the mark stays with the peer. */
-static int read_mark(struct transfer *t, struct view rest)
-{
-    char mark[REPLICATION_ID];
-
-    peer_unread(&t->l->peer, rest);
-    if (peer_read_all(&t->l->peer, mark, sizeof mark) != 0 || memcmp(mark, t->mark, sizeof mark) != 0) {
-        log_warning("Full synchronisation: the snapshot does not end with its mark");
-        return -1;
-    }
-    return 0;
-}
-
-/* Receives the snapshot into the stage. */
-static int receive(struct transfer *t)
-{
-    struct link *l = t->l;
-    const struct config *c = l->server->config;
-    struct rdb_source source = {transfer_read, t};
-    struct rdb_visitor visitor = {t, transfer_aux, transfer_select, transfer_resize, transfer_item, transfer_function};
-    struct rdb_limits limits = {.max_string = setting(&c->proto_max_bulk_len) > RDB_STRING_MAX
-                                                  ? setting(&c->proto_max_bulk_len)
-                                                  : RDB_STRING_MAX,
-                                .check_checksum = true,
-                                .drop_expired_before_ms = -1,
-                                .now_ms = clock_wall_ms()};
-    struct rdb_reader *reader;
-    struct rdb_error error;
-    enum rdb_result rc;
-
-    if (read_size(t) != 0)
-        return -1;
-    reader = rdb_reader_new(&source, l->ex.thread, &limits);
-    rc = rdb_read(reader, &visitor, &error);
-    if (rc != RDB_OK)
-        log_warning("Full synchronisation: %s, at byte %llu of the snapshot", error.text,
-                    (unsigned long long)error.offset);
-    else if (t->by_mark)
-        rc = read_mark(t, rdb_reader_rest(reader)) == 0 ? RDB_OK : RDB_DAMAGED;
-    else if (t->left > 0 || rdb_reader_rest(reader).n > 0)
-        log_warning("Full synchronisation: %llu bytes behind the snapshot are ignored", (unsigned long long)t->left);
-    while (rc == RDB_OK && !t->by_mark && t->left > 0) {
-        char junk[4096];
-        if (transfer_read(t, junk, sizeof junk) <= 0)
-            rc = RDB_IO;
-    }
-    rdb_reader_free(reader);
-    if (rc == RDB_OK && stage_finish(t->stage) > 0) {
-        log_warning("Full synchronisation: keys of the snapshot are there twice");
-        return -1;
-    }
-    return rc == RDB_OK ? 0 : -1;
-}
 
 struct swap {
     struct link *l;
@@ -400,7 +129,8 @@ static void clear_readers(struct link *l)
 static int full_sync(struct link *l, const char *id, uint64_t offset)
 {
     struct replication *r = l->server->replication;
-    struct transfer t = {.l = l};
+    struct transfer t = {
+        .peer = &l->peer, .server = l->server, .thread = l->ex.thread, .goes_on = is_current, .arg = l};
     struct swap swap = {.l = l, .t = &t, .id = id, .offset = offset};
     int64_t began = mono_ms();
     bool left = false;
@@ -410,7 +140,7 @@ static int full_sync(struct link *l, const char *id, uint64_t offset)
     atomic_store(&r->sync_done, 0);
     atomic_store(&r->link, LINK_TRANSFER);
     t.stage = stage_new(l->server->keyspace, l->ex.thread);
-    rc = receive(&t);
+    rc = transfer_receive(&t);
     while (rc == 0 && !swap.done) {
         persist_cancel(l->server->persistence);
         clear_readers(l);
@@ -493,11 +223,10 @@ static void follow_stream(struct link *l)
 /* One connection, from beginning to end. Returns whether it worked at all. */
 static bool follow(struct link *l, const char *host, int64_t port)
 {
-    static const struct view ping[] = {VIEW("PING")};
     struct replication *r = l->server->replication;
     char id[REPLICATION_ID + 1];
     uint64_t offset = 0;
-    enum answer answer;
+    enum handshake_answer answer;
 
     atomic_store(&r->link, LINK_CONNECTING);
     if (peer_connect(&l->peer, host, port, setting(&l->server->config->repl_timeout) * 1000) != 0) {
@@ -505,14 +234,14 @@ static bool follow(struct link *l, const char *host, int64_t port)
         return false;
     }
     atomic_store(&r->link, LINK_HANDSHAKE);
-    if (ask(l, ping, 1, "-NOAUTH", "PING") != 0 || authenticate(l) != 0 || introduce(l) != 0)
+    if (handshake_introduce(&l->peer, l->server) != 0)
         return false;
-    answer = psync(l, id, &offset);
-    if (answer == ANSWER_FULL) {
+    answer = handshake_psync(&l->peer, l->server, id, &offset);
+    if (answer == HANDSHAKE_FULL) {
         if (full_sync(l, id, offset) != 0)
             return false;
         l->full = true;
-    } else if (answer == ANSWER_CONTINUE) {
+    } else if (answer == HANDSHAKE_CONTINUE) {
         continue_sync(l, id);
     } else {
         return false;

@@ -10,7 +10,6 @@
 #include "engine/cmd/command.h"
 #include "engine/cmd/transaction.h"
 #include "engine/log/oplog.h"
-#include "engine/proto/resp.h"
 #include "engine/server/clients.h"
 #include "engine/server/server.h"
 #include "handlers.h"
@@ -45,6 +44,7 @@ void replay_free(struct replay *r)
     transaction_free(&r->client.session);
     pthread_mutex_destroy(&r->card->lock);
     mem_free(r->card);
+    resp_partial_free(&r->partial);
     buf_free(&r->in);
     r->card = NULL;
 }
@@ -52,6 +52,7 @@ void replay_free(struct replay *r)
 void replay_reset(struct replay *r, uint32_t db)
 {
     transaction_reset(&r->client.session);
+    resp_partial_free(&r->partial);
     buf_free(&r->in);
     r->parsed = r->need = 0;
     r->client.session.db = db;
@@ -89,11 +90,17 @@ static void pass_on(struct replay *r, struct view bytes)
 
 enum kind { KIND_EFFECT, KIND_MULTI, KIND_QUEUED, KIND_EXEC, KIND_ASKED, KIND_NOTHING };
 
+/* Is it no command, or one with arguments that it cannot have? It is an effect that cannot be replayed. */
+static bool is_flawed(const struct exec_request *q)
+{
+    return !q->command || (q->flaws & (REQUEST_BAD_ARITY | REQUEST_BAD_KEYS));
+}
+
 /* Whatever else a primary says is passed on, and not done: SHUTDOWN, or an EXEC that ends nothing. */
 static bool is_effect(const struct exec_request *q)
 {
-    return q->command &&
-           ((q->command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) || q->command->run == cmd_select);
+    return is_flawed(q) || (q->command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) ||
+           q->command->run == cmd_select;
 }
 
 static enum kind kind_of(const struct replay *r, const struct exec_request *q)
@@ -111,6 +118,17 @@ static enum kind kind_of(const struct replay *r, const struct exec_request *q)
     return is_effect(q) ? KIND_EFFECT : KIND_NOTHING;
 }
 
+/* Queues what EXEC is to run. */
+static void queue(struct replay *r, const struct exec_request *q)
+{
+    if (q->argc == 0 || !is_effect(q))
+        return;
+    if (is_flawed(q)) /* EXEC looks at none of that any more */
+        complain(NULL, q->argv[0]);
+    else
+        transaction_queue(r->client.session.transaction, q->command, q->argv, q->argc);
+}
+
 /* What is no effect by itself; its bytes are [at, at + n) of the input, all before them is done or queued. Returns how
  * much of the input is parsed now. */
 static size_t handle(struct replay *r, enum kind kind, struct exec_request *q, size_t at, size_t n)
@@ -120,8 +138,7 @@ static size_t handle(struct replay *r, enum kind kind, struct exec_request *q, s
         transaction_of(&r->client.session)->active = true;
         return at + n;
     case KIND_QUEUED:
-        if (is_effect(q))
-            transaction_queue(r->client.session.transaction, q->command, q->argv, q->argc);
+        queue(r, q);
         return at + n;
     case KIND_EXEC:
         q->raw = buf_head(&r->in);
@@ -152,7 +169,8 @@ static int run_batch(struct replay *r)
         enum resp_parsed found = RESP_MORE;
         enum kind kind;
         if (at < buf_live(&r->in))
-            found = resp_parse(buf_head(&r->in) + at, buf_live(&r->in) - at, &limits, &r->ex->arena, NULL, &parsed);
+            found = resp_parse(buf_head(&r->in) + at, buf_live(&r->in) - at, &limits, &r->ex->arena,
+                               at == r->parsed ? &r->partial : NULL, &parsed);
         else
             parsed.need = 1;
         if (found != RESP_DONE) {
@@ -215,8 +233,7 @@ void replay_command(struct replay *r, const struct view *argv, int argc)
         transaction_of(&r->client.session)->active = true;
         break;
     case KIND_QUEUED:
-        if (is_effect(&q))
-            transaction_queue(r->client.session.transaction, q.command, q.argv, q.argc);
+        queue(r, &q);
         break;
     default:
         break;

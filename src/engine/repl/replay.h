@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "engine/cmd/reply.h"
 #include "engine/exec/executor.h"
+#include "engine/proto/resp.h"
 
 struct card;
 
@@ -19,10 +20,11 @@ struct replay {
     struct exec_client client;
     struct reply sink;
     struct card *card;
-    struct buf in; /* received, and not run yet; begins with the MULTI of an open transaction */
-    size_t parsed; /* of it: what is queued in that transaction */
-    size_t need;   /* bytes there must be before parsing is worth it */
-    bool verbatim; /* the bytes go into our own log */
+    struct buf in;               /* received, and not run yet; begins with the MULTI of an open transaction */
+    size_t parsed;               /* of it: what is queued in that transaction */
+    struct resp_partial partial; /* of the request behind that, when it is a long array that has not arrived whole */
+    size_t need;                 /* bytes there must be before parsing is worth it */
+    bool verbatim;               /* the bytes go into our own log */
     uint64_t commands;
     /* "REPLCONF GETACK" came, and everything before it is done; may be NULL. */
     void (*asked)(void *arg);

@@ -176,6 +176,9 @@ void replica_acknowledge(struct replica *p, uint64_t offset, uint64_t file_offse
     struct replication *r = p->server->replication;
     unsigned loading = REPLICA_LOADING;
 
+    uint64_t head = oplog_head(p->server->log);
+
+    offset = offset < head ? offset : head; /* nobody has what there is not */
     if (offset > atomic_load(&p->acked))
         atomic_store(&p->acked, offset);
     if (has_file && file_offset > atomic_load(&p->acked_file))
