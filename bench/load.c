@@ -8,9 +8,13 @@
  * Modes: `mixed` draws keys at random (fixed seed) from 0..K-1 and mixes SET and GET; `fill` sets the keys
  * first..first+K-1 once each, with or without a deadline; `halve` deletes a random half of them (the same half each
  * time). It reports one JSON object: requests, throughput, latencies, and the CPU time that the process --pid used in
- * the measured phase, warm-up excluded. */
+ * the measured phase, warm-up excluded. SIGTERM ends that phase early, for whoever measures while something lasts.
+ *
+ * Latencies are those of all replies; with --reads those of GETs alone; and with --wait, which ends each batch with
+ * WAIT 1, those of the WAITs. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +48,8 @@ struct options {
     uint64_t ttl;              /* fill: seconds, 0 for none */
     uint64_t deadline, spread; /* fill: PXAT deadline + something below spread, milliseconds */
     bool fixed_reply;          /* every reply is a hit, as the floor program answers */
+    bool reads, wait;
+    bool vary; /* fill: values of hexadecimal digits that look random, for what compresses them */
 };
 
 struct connection {
@@ -72,6 +78,14 @@ struct load {
     size_t set_tail_len;
     struct histogram latency;
 };
+
+static volatile sig_atomic_t terminated;
+
+static void on_terminate(int number)
+{
+    (void)number;
+    terminated = 1;
+}
 
 /* splitmix64's mixing function (Steele, Lea, Flood 2014). */
 static uint64_t mix(uint64_t x)
@@ -112,6 +126,20 @@ static char *put_set(const struct load *l, char *at, uint64_t index)
     return put(at + CLIENT_KEY_LEN, l->set_tail, l->set_tail_len);
 }
 
+/* A SET whose value is a function of its key. */
+static char *put_varied(const struct load *l, char *at, uint64_t index)
+{
+    char *value = put_set(l, at, index) - 2 - l->opt.value_size, *end = value + l->opt.value_size;
+    uint64_t bits = 0;
+
+    for (unsigned i = 0; value + i < end; i++, bits >>= 4) {
+        if (i % 16 == 0)
+            bits = mix(index * 0x9e3779b97f4a7c15u + i + 1);
+        value[i] = "0123456789abcdef"[bits & 15];
+    }
+    return end + 2;
+}
+
 /* A SET of the fill. With a spread the i-th of K keys gets the deadline D + (i * prime mod K) * spread / K: the primes
  * permutes 0..K-1, so deadlines look random over the keys, and yet the number of keys past their deadline at any time
  * is known without asking the server. */
@@ -123,7 +151,7 @@ static char *put_fill(const struct load *l, char *at, uint64_t index)
     int len;
 
     if (o->ttl == 0 && o->deadline == 0)
-        return put_set(l, at, index);
+        return o->vary ? put_varied(l, at, index) : put_set(l, at, index);
     if (o->deadline != 0)
         number = o->deadline + (index - o->first) * SPREAD_STRIDE % o->keys * o->spread / o->keys;
     at = PUT_LITERAL(at, "*5\r\n$3\r\nSET\r\n$15\r\n");
@@ -194,6 +222,10 @@ static void start_batch(struct load *l, struct connection *c, uint64_t now)
         l->busy--;
         return;
     }
+    if (l->opt.wait) {
+        at = PUT_LITERAL(at, "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$4\r\n5000\r\n");
+        c->writes |= 1ull << c->sent++;
+    }
     c->sent_at = now;
     c->out_at = 0;
     c->out_len = (size_t)(at - c->out);
@@ -224,8 +256,8 @@ static size_t take_reply(struct load *l, const char *at, size_t len, bool is_wri
     len = (size_t)(end - at) + 1;
     if (!is_write && len == 5 && memcmp(at, "$-1\r\n", 5) == 0)
         l->misses++;
-    else if (is_write && l->opt.mode == MODE_HALVE && len == 4 && at[0] == ':' && (at[1] == '0' || at[1] == '1'))
-        l->hits += at[1] == '1';
+    else if (is_write && (l->opt.mode == MODE_HALVE || l->opt.wait) && len == 4 && at[0] == ':')
+        l->hits += at[1] != '0'; /* keys deleted, or replicas that confirmed */
     else if (at[0] == '-')
         count_error(l, at, len - 2);
     else if (is_write || available >= l->hit_len || memcmp(at, l->hit, len) != 0) /* else an incomplete hit */
@@ -233,6 +265,13 @@ static size_t take_reply(struct load *l, const char *at, size_t len, bool is_wri
     else
         return 0;
     return len;
+}
+
+static bool has_latency(const struct load *l, const struct connection *c, bool is_write)
+{
+    if (l->opt.reads)
+        return !is_write;
+    return !l->opt.wait || c->answered == c->sent;
 }
 
 static void on_input(struct load *l, struct connection *c, uint64_t now)
@@ -252,7 +291,8 @@ static void on_input(struct load *l, struct connection *c, uint64_t now)
             break;
         at += len;
         c->answered++;
-        histogram_add(&l->latency, now - c->sent_at);
+        if (has_latency(l, c, is_write))
+            histogram_add(&l->latency, now - c->sent_at);
         l->answered++;
     }
     if (at < c->in_len && c->answered == c->sent)
@@ -263,13 +303,14 @@ static void on_input(struct load *l, struct connection *c, uint64_t now)
         start_batch(l, c, now);
 }
 
-/* Runs until `until` (0: no limit) or until no connection has anything under way. Returns the time at the end. */
+/* Runs until `until` or SIGTERM (0: neither ends it), or until no connection has anything under way. Returns the time
+ * at the end. */
 static uint64_t run_loop(struct load *l, uint64_t until)
 {
     struct epoll_event events[EVENTS];
     uint64_t now = client_now_ns();
 
-    while (l->busy > 0 && (until == 0 || now < until)) {
+    while (l->busy > 0 && (until == 0 || (now < until && !terminated))) {
         int n = epoll_wait(l->poll, events, EVENTS, 10000);
 
         if (n == 0)
@@ -384,15 +425,27 @@ static void finish(struct load *l)
 }
 
 static const struct option long_options[] = {
-    {"mode", required_argument, NULL, 'm'},        {"port", required_argument, NULL, 'p'},
-    {"pid", required_argument, NULL, 'i'},         {"connections", required_argument, NULL, 'c'},
-    {"pipeline", required_argument, NULL, 'P'},    {"value-size", required_argument, NULL, 'v'},
-    {"set-percent", required_argument, NULL, 's'}, {"keys", required_argument, NULL, 'k'},
-    {"first", required_argument, NULL, 'f'},       {"requests", required_argument, NULL, 'n'},
-    {"warmup", required_argument, NULL, 'w'},      {"seconds", required_argument, NULL, 't'},
-    {"seed", required_argument, NULL, 'r'},        {"ttl", required_argument, NULL, 'x'},
-    {"deadline", required_argument, NULL, 'D'},    {"spread", required_argument, NULL, 'S'},
-    {"fixed-reply", no_argument, NULL, 'F'},       {NULL, 0, NULL, 0},
+    {"mode", required_argument, NULL, 'm'},
+    {"port", required_argument, NULL, 'p'},
+    {"pid", required_argument, NULL, 'i'},
+    {"connections", required_argument, NULL, 'c'},
+    {"pipeline", required_argument, NULL, 'P'},
+    {"value-size", required_argument, NULL, 'v'},
+    {"set-percent", required_argument, NULL, 's'},
+    {"keys", required_argument, NULL, 'k'},
+    {"first", required_argument, NULL, 'f'},
+    {"requests", required_argument, NULL, 'n'},
+    {"warmup", required_argument, NULL, 'w'},
+    {"seconds", required_argument, NULL, 't'},
+    {"seed", required_argument, NULL, 'r'},
+    {"ttl", required_argument, NULL, 'x'},
+    {"deadline", required_argument, NULL, 'D'},
+    {"spread", required_argument, NULL, 'S'},
+    {"fixed-reply", no_argument, NULL, 'F'},
+    {"reads", no_argument, NULL, 'R'},
+    {"wait", no_argument, NULL, 'W'},
+    {"vary", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
 };
 
 static enum mode parse_mode(const char *text)
@@ -462,6 +515,15 @@ static void set_option(struct options *o, int which)
     case 'F':
         o->fixed_reply = true;
         break;
+    case 'R':
+        o->reads = true;
+        break;
+    case 'W':
+        o->wait = true;
+        break;
+    case 'V':
+        o->vary = true;
+        break;
     default:
         client_die("usage: see the options at the end of bench/load.c");
     }
@@ -477,10 +539,11 @@ int main(int argc, char **argv)
 
     while ((which = getopt_long(argc, argv, "", long_options, NULL)) != -1)
         set_option(o, which);
-    if (o->port <= 0 || o->connections == 0 || o->pipeline == 0 || o->pipeline > MAX_PIPELINE || o->keys == 0 ||
-        o->keys > UINT32_MAX || o->value_size > MAX_VALUE ||
+    if (o->port <= 0 || o->connections == 0 || o->pipeline == 0 || o->pipeline + o->wait > MAX_PIPELINE ||
+        o->keys == 0 || o->keys > UINT32_MAX || o->value_size > MAX_VALUE ||
         (o->mode == MODE_MIXED && o->requests == 0 && o->seconds <= 0))
         client_die("missing or impossible options");
+    signal(SIGTERM, on_terminate);
     prepare(&l);
     run(&l);
     finish(&l);

@@ -9,6 +9,7 @@ import time
 
 import redis
 
+from lasting import LASTING
 from servers import BenchError
 
 CONNECTIONS = 50
@@ -40,6 +41,12 @@ class Sizes:
         self.maxmemory_keys = pick(400_000, 250_000)
         self.defrag_keys = pick(2_000_000, 200_000)
         self.defrag_seconds = pick(30, 4)
+        self.during_rounds = pick(3, 1)
+        self.quiet_seconds = pick(2.0, 0.4)
+        self.load_rounds = 1
+        self.write_seconds = pick(1.5, 0.3)
+        self.confirm_seconds = pick(1.0, 0.2)
+        self.replay_requests = pick(2_700_000, 50_000)
 
 
 # ---------------------------------------------------------------- instructions
@@ -347,4 +354,4 @@ MEASURES = {
     "expiry": expiry,
     "maxmemory": maxmemory,
     "defrag": defrag,
-}
+} | LASTING

@@ -11,6 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 - the backend must be chosen first
 
+import lasting_report
+from lasting import LASTING
 from measures import MEASURES
 
 MIB = 1024 * 1024
@@ -264,7 +266,7 @@ def idle_section(r):
 
 SECTIONS = {"instructions": instructions_section, "cpu": cpu_section, "memory": memory_section, "idle": idle_section,
             "slow": slow_section, "expiry": expiry_section, "maxmemory": maxmemory_section, "defrag": defrag_section}
-assert SECTIONS.keys() == MEASURES.keys()
+assert SECTIONS.keys() | LASTING.keys() == MEASURES.keys()
 
 
 # ---------------------------------------------------------------- plots
@@ -436,6 +438,7 @@ def collect_meta(machine, sizes, quick, failures):
                    if one else "One core for the server, another for the load program; with two workers the server may "
                                "use both, and the load program runs on one of them.",
         "keys_small": sizes.keys_small, "keys_big": sizes.keys_big, "rounds": sizes.rounds, "seconds": sizes.seconds,
+        "during_rounds": sizes.during_rounds, "quiet_seconds": sizes.quiet_seconds,
         "expiry_ms": sizes.expiry_ms, "callgrind_requests": sizes.callgrind_requests,
     }
 
@@ -449,8 +452,9 @@ def write(results, out):
     for name, section in SECTIONS.items():
         if name in results:
             parts += section(results)
+    parts += lasting_report.chapter(results)
     for name, plot in PLOTS.items():
         if name in results:
             plot(results, plots)
     (out / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
-    return rows
+    return rows + lasting_report.target_rows(results)

@@ -53,6 +53,15 @@ def free_port():
         return s.getsockname()[1]
 
 
+def resident(path, field):
+    """A size in bytes out of a file of /proc."""
+    with open(path, encoding="ascii") as f:
+        match = re.search(rf"^{field}:\s+(\d+) kB", f.read(), re.MULTILINE)
+    if not match:
+        raise BenchError(f"no {field} in {path}")
+    return int(match.group(1)) * 1024
+
+
 def child_setup(cores):
     """What a child does before it becomes its program."""
 
@@ -113,14 +122,27 @@ class Server:
         """Resident bytes, once they have stayed the same for half a second: allocators give pages back with a delay."""
         last, same = -1, 0
         for _ in range(100):
-            with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
-                now = int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024
+            now = resident(f"/proc/{self.pid}/status", "VmRSS")
             same = same + 1 if now == last else 0
             if same == 10:
                 break
             last = now
             time.sleep(0.05)
         return now
+
+    def footprint(self):
+        """Bytes that the server occupies now. What a forked child shares with its parent counts once."""
+        if self.kind != "redis":
+            return resident(f"/proc/{self.pid}/status", "VmRSS")
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
+            pids = [self.pid, *map(int, f.read().split())]
+        total = 0
+        for pid in pids:
+            try:
+                total += resident(f"/proc/{pid}/smaps_rollup", "Pss")
+            except (OSError, BenchError):  # the child has ended
+                continue
+        return total
 
     def cpu_ns(self):
         """Nanoseconds that the server's threads were on a CPU so far."""
@@ -161,19 +183,20 @@ class Machine:
     def peer_arguments(path, port):
         return [path, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
 
-    def larder(self, threads=1, pinned=True, wrapper=(), extra=()):
+    def larder(self, threads=1, pinned=True, wrapper=(), extra=(), cores=None):
         port = free_port()
         if self.stand_in:
             argv = self.peer_arguments(self.larder_path, port)
         else:
-            argv = [self.larder_path, "--port", str(port), "--threads", str(threads)]
-        cores = self.server_core if pinned else set(self.all_cores)
+            argv = [self.larder_path, "--port", str(port), "--threads", str(threads), "--save", ""]
+        if cores is None:
+            cores = self.server_core if pinned else set(self.all_cores)
         return Server("larder", argv + list(extra), cores, port, wrapper)
 
-    def redis(self, wrapper=(), extra=()):
+    def redis(self, wrapper=(), extra=(), cores=None):
         port = free_port()
         argv = self.peer_arguments(self.peer_path, port)
-        return Server("redis", argv + list(extra), self.server_core, port, wrapper)
+        return Server("redis", argv + list(extra), cores or self.server_core, port, wrapper)
 
     def floor(self):
         return Server("floor", [str(self.programs / "floor"), "0"], self.server_core, 0)

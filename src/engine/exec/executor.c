@@ -96,7 +96,6 @@ __attribute__((noinline)) void run_log_call(struct executor *ex, const struct ca
 
     if (!(c->command->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)))
         return; /* DEBUG changes this server alone */
-
     if (raw.n > 0 && ex->effects.count == 0 && !c->in_exec)
         oplog_append_raw(ex->shared->server->log, ex->thread->index, db_index(c->db), raw);
     else if (raw.n > 0)

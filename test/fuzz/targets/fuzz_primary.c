@@ -256,7 +256,7 @@ static enum exec_status run_once(struct connection *c, const struct resp_request
     enum exec_status status = EXEC_AGAIN;
 
     exec_prepare(ex, parsed->argv, parsed->argc, &r);
-    r.raw = buf_view(&c->request);
+    r.raw = buf_live(&c->request) > 0 && *buf_head(&c->request) == '*' ? buf_head(&c->request) : NULL;
     if (must_go(c, &r))
         c->client.session.close_after_reply = true;
     if (forbidden(&r) || must_go(c, &r))
