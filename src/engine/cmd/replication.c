@@ -158,6 +158,10 @@ void cmd_psync(struct call *c)
         reply_error(c->reply, ERROR_NO_PRIMARY_LINK);
         return;
     }
+    if (reply_mark(c->reply) > 0) { /* it would be sent behind the snapshot */
+        reply_error(c->reply, ERROR_PSYNC_PENDING);
+        return;
+    }
     p = replica_of(c);
     p->old_sync = old;
     if (old)

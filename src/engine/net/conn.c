@@ -299,6 +299,7 @@ static void wait_for_progress(struct worker *w, struct conn *c, int64_t until_ms
         return;
     c->queued = true;
     atomic_fetch_add(&server_of(w)->waiters, 1);
+    w->look_again = true; /* what it waits for may have come before anybody knew that it waits */
     if (w->waiting_count == w->waiting_cap) {
         w->waiting_cap = w->waiting_cap ? 2 * w->waiting_cap : 16;
         w->waiting = mem_realloc(w->waiting, w->waiting_cap * sizeof *w->waiting);
@@ -608,6 +609,7 @@ void conn_progress(struct worker *w)
     uint64_t safe = n > 0 ? server_safe(server_of(w)) : 0;
     int64_t due = INT64_MAX;
 
+    w->look_again = false;
     w->wait_due_ms = INT64_MAX;
     for (unsigned i = 0; i < n; i++) {
         struct handle h = w->waiting[i];
@@ -618,9 +620,16 @@ void conn_progress(struct worker *w)
             w->waiting[left++] = h;
             continue;
         }
+        go_on(w, c, safe); /* counted among the waiters meanwhile, or it could miss what comes */
+        c = worker_conn(w, h.worker >> 8, h.id);
+        if (!c)
+            continue;
+        if (c->state == CONN_WAITS || c->withheld) {
+            w->waiting[left++] = h;
+            continue;
+        }
         c->queued = false;
         atomic_fetch_sub(&server_of(w)->waiters, 1);
-        go_on(w, c, safe);
     }
     if (w->waiting_count > n)
         memmove(w->waiting + left, w->waiting + n, (w->waiting_count - n) * sizeof *w->waiting);

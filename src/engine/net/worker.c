@@ -331,7 +331,7 @@ static bool reclaim(struct worker *w)
     return more;
 }
 
-/* Takes its part in a snapshot, if one is being made; returns the milliseconds until it must again. */
+/* Takes its part in a snapshot, if one is being made; returns the microseconds until it must again. */
 static int64_t snapshot(struct worker *w, bool idle)
 {
     struct exec_shared *sh = w->ex.shared;
@@ -341,7 +341,7 @@ static int64_t snapshot(struct worker *w, bool idle)
     if (!snapshot_walking(s))
         return INT64_MAX;
     if (!gate_enter(&sh->gate, w->ex.thread->index))
-        return 1;
+        return 1000;
     wait = snapshot_walking(s) ? snapshot_step(s, w->ex.thread, &w->snapshot, idle) : INT64_MAX;
     gate_leave(&sh->gate, w->ex.thread->index);
     return wait;
@@ -352,12 +352,12 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Timers and steps; returns how long the loop may sleep, in ms. idle: nobody wants anything. */
-static int housekeeping(struct worker *w, bool idle)
+/* Timers and steps; returns how long the loop may sleep, in microseconds. idle: nobody wants anything. */
+static int64_t housekeeping(struct worker *w, bool idle)
 {
     bool more = reclaim(w);
     bool was_paused = w->paused;
-    int64_t due, pause_end, step_ms = least(defrag(w), snapshot(w, idle));
+    int64_t due, pause_end, defrag_ms = defrag(w), snapshot_us = snapshot(w, idle);
 
     w->paused = is_paused(w, &pause_end);
     if (was_paused && !w->paused)
@@ -369,13 +369,13 @@ static int housekeeping(struct worker *w, bool idle)
     due = w->expire_due_ms < w->tick_due_ms ? w->expire_due_ms : w->tick_due_ms;
     if (w->paused && pause_end < due)
         due = pause_end;
-    due = least(due - w->now_ms, step_ms);
-    if (w->mono_ms >= w->wait_due_ms)
+    due = least(due - w->now_ms, defrag_ms);
+    if (w->look_again || w->mono_ms >= w->wait_due_ms)
         conn_progress(w);
     if (w->wait_due_ms != INT64_MAX)
         due = least(due, w->wait_due_ms - w->mono_ms);
     oplog_wake(server_of(w)->log, w->ex.thread->index);
-    return more || due <= 0 ? 0 : (int)due;
+    return more || due <= 0 ? 0 : least(1000 * due, snapshot_us);
 }
 
 /* Notes how long this turn kept the connections waiting. */
@@ -414,20 +414,30 @@ static void handle_event(struct worker *w, const struct epoll_event *ev)
         conn_readable(w, c);
 }
 
+/* Whole milliseconds are what it usually is. */
+static int wait_for_events(struct worker *w, struct epoll_event events[EVENTS_MAX], int64_t us)
+{
+    struct timespec ts = {us / 1000000, us % 1000000 * 1000};
+
+    if (us % 1000 == 0)
+        return epoll_wait(w->epoll, events, EVENTS_MAX, (int)(us / 1000));
+    return epoll_pwait2(w->epoll, events, EVENTS_MAX, &ts, NULL);
+}
+
 void *worker_run(void *arg)
 {
     struct worker *w = arg;
     struct epoll_event events[EVENTS_MAX];
     uint64_t turn_ticks = clock_us_ticks(TURN_US);
     char name[16];
-    int sleep_ms = 0;
+    int64_t sleep_us = 0;
     bool left = false;
 
     w->slow_ticks = clock_us_ticks(SLOW_US);
     snprintf(name, sizeof name, "worker-%u", w->index);
     pthread_setname_np(pthread_self(), name);
     while (!w->stopping) {
-        int n = epoll_wait(w->epoll, events, EVENTS_MAX, sleep_ms);
+        int n = wait_for_events(w, events, sleep_us);
         int64_t start = clock_mono_us();
 
         w->now_ms = clock_wall_ms();
@@ -441,17 +451,17 @@ void *worker_run(void *arg)
         conn_go_on(w);
         if (n > 0)
             w->event_us = start;
-        sleep_ms = housekeeping(w, start - w->event_us > IDLE_US);
+        sleep_us = housekeeping(w, start - w->event_us > IDLE_US);
         retry_some(w);
         feed_turn(w);
         left = w->message_next < w->message_count;
-        if (left || w->later_count > 0 || w->retry_left > 0)
-            sleep_ms = 0;
+        if (left || w->later_count > 0 || w->retry_left > 0 || w->look_again)
+            sleep_us = 0;
         if (w->closed) /* a file is free again */
             accept_retry(w);
         conn_bury(w);
         if (!feed_sleep(w))
-            sleep_ms = 0;
+            sleep_us = 0;
         note_pause(w, clock_mono_us() - start);
     }
     for (uint32_t i = 0; i < w->conn_cap; i++)

@@ -48,6 +48,7 @@ struct worker {
     unsigned feed_count, feed_cap;
     struct handle *waiting; /* connections whose command or replies wait (conn_progress) */
     unsigned waiting_count, waiting_cap;
+    bool look_again;     /* at those, in this turn: one of them is new */
     int64_t wait_due_ms; /* monotonic: the earliest end of a wait; INT64_MAX: none */
     struct snapshot_share snapshot;
     atomic_uint load;     /* connections, those on their way included */

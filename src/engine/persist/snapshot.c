@@ -13,6 +13,7 @@
 #define STEP_US 100          /* of a worker's time */
 #define IDLE_STEP_US 400     /* when nobody else wants it */
 #define REST_US 300          /* between two steps of a worker that has other work */
+#define WAIT_US 1000         /* for a taken partition, or for the queue */
 
 void snapshot_init(struct snapshot *s, struct keyspace *ks)
 {
@@ -98,7 +99,7 @@ int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_shar
     int64_t now = clock_mono_us(), end = now + (idle ? IDLE_STEP_US : STEP_US);
 
     if (!idle && now < share->due_us)
-        return 0;
+        return share->due_us - now;
     if (share->cut != s->keyspace->cut) /* of a snapshot that was given up */
         share->claimed = false;
     share->cut = s->keyspace->cut;
@@ -110,7 +111,7 @@ int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_shar
         if (!share->claimed)
             return INT64_MAX;
         if (snapshot_full(s))
-            return 1;
+            return WAIT_US;
         if (cut_partition(s->keyspace, t, share->partition, end)) {
             share->claimed = false;
             if (atomic_fetch_sub(&s->left, 1) == 1) {
@@ -118,12 +119,12 @@ int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_shar
                 snapshot_wake(s);
             }
         } else if (clock_mono_us() < end) {
-            return 1; /* a partition that is taken is tried again a little later */
+            return WAIT_US; /* a partition that is taken is tried again a little later */
         }
         now = clock_mono_us();
         if (now >= end) {
             share->due_us = now + REST_US;
-            return 0;
+            return idle ? 0 : REST_US;
         }
     }
 }

@@ -66,7 +66,7 @@ void snapshot_free(struct snapshot *s);
 /* Takes the cut. Gate closed. */
 void snapshot_begin(struct snapshot *s, const struct rdb_options *o);
 
-/* A worker's step, inside the gate; idle: it has nothing else to do. Returns in how many milliseconds it wants another:
+/* A worker's step, inside the gate; idle: it has nothing else to do. Returns in how many microseconds it wants another:
  * INT64_MAX when there is nothing left to walk. */
 int64_t snapshot_step(struct snapshot *s, struct thread *t, struct snapshot_share *share, bool idle);
 
