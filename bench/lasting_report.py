@@ -80,7 +80,6 @@ def files_rows(r, row):
         own, peer = saves["larder"][compression], saves["redis"][compression]
         compare(f"BGSAVE of an idle server, {text}", median(own["rounds"], "seconds"),
                 median(peer["rounds"], "seconds"), "s")
-        compare(f"size of the file, {text}", own["bytes"] / 1e6, peer["bytes"] / 1e6, "MB")
         if compression not in COMPRESSION:
             continue
         compare(f"loading the own file, {text}", median(loads[f"larder_{compression}"]["larder"], "seconds"),

@@ -28,6 +28,8 @@
 #define TAKE_MS 5     /* between two looks at whether the walk is over */
 #define RETRY_MS 5000 /* after a save that failed, before a save point tries again */
 #define POINTS_MAX 64
+#define WORK_US 100
+#define REST_US 20
 #define CANCEL_LOOK_US 500
 
 static int64_t setting(const config_number *n)
@@ -130,8 +132,18 @@ static void put_header(const struct cut *cut, struct buf *b)
     }
 }
 
+/* Sleeps a moment after a while of work: a worker on the same core would else be kept away for a whole time slice. */
+static void rest(int64_t *rested_us)
+{
+    if (clock_mono_us() - *rested_us < WORK_US)
+        return;
+    clock_sleep_us(REST_US);
+    *rested_us = clock_mono_us();
+}
+
 static int put_pieces(struct persistence *p, struct output *o, unsigned wait_ms)
 {
+    int64_t rested_us = clock_mono_us();
     struct snapshot_piece *piece;
     int rc = 0;
 
@@ -140,6 +152,7 @@ static int put_pieces(struct persistence *p, struct output *o, unsigned wait_ms)
         snapshot_piece_free(piece);
         if (atomic_load(&p->cancel))
             rc = -ECANCELED;
+        rest(&rested_us);
     }
     return rc;
 }
