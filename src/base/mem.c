@@ -238,9 +238,30 @@ void *mem_try_map(size_t n)
     return p;
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define REMAP_UNSEEN 1 /* by the sanitizer, which takes what comes to the old place later for a race */
+#endif
+#endif
+
+static void *remap(void *p, size_t old, size_t n)
+{
+#ifdef REMAP_UNSEEN
+    void *q = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (q != MAP_FAILED) {
+        memcpy(q, p, old < n ? old : n);
+        munmap(p, old);
+    }
+    return q;
+#else
+    return mremap(p, old, n, MREMAP_MAYMOVE);
+#endif
+}
+
 void *mem_try_remap(void *p, size_t old, size_t n)
 {
-    void *q = fail_now() ? MAP_FAILED : mremap(p, old, n, MREMAP_MAYMOVE);
+    void *q = fail_now() ? MAP_FAILED : remap(p, old, n);
 
     if (q == MAP_FAILED)
         return NULL;

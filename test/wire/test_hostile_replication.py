@@ -282,7 +282,7 @@ def test_replconf_with_odd_words(servers):
         client.do("MULTI")
         assert client.error("PSYNC", "?", "-1").startswith("ERR")
         client.do("DISCARD")
-        client.do("REPLCONF", "ip-address", "a\r\nb,c=d")
+        assert client.error("REPLCONF", "ip-address", "a\r\nb,c=d").startswith("ERR")
         client.do("REPLCONF", "listening-port", "-5")
         assert "connected_slaves" in client.info("replication")
 
