@@ -18,7 +18,7 @@ void cmd_save(struct call *c)
         call_wait(c, 0);
         return;
     }
-    if (atomic_load(&p->save_ok))
+    if (atomic_load(&p->save_done))
         reply_ok(c->reply);
     else
         reply_error(c->reply, ERROR_SAVE_FAILED);

@@ -249,13 +249,13 @@ static void save(struct persistence *p)
     log_notice("Saving to %s", path);
     rc = save_to(p, path, &changes);
     took_save_cut(p);
+    atomic_store(&p->save_done, rc == 0);
     atomic_store(&p->save_tried_ms, mono_ms());
     atomic_store(&p->save_seconds, (mono_ms() - atomic_load(&p->save_began_ms)) / 1000);
     if (rc == 0) {
         atomic_store(&p->changes_saved, changes);
         atomic_store(&s->last_save_wall_s, clock_wall_ms() / 1000);
         atomic_fetch_add(&p->saves, 1);
-        atomic_store(&p->saved_keys, atomic_load(&p->snapshot.keys));
         log_notice("DB saved on disk: %s, %lld keys", path, (long long)atomic_load(&p->snapshot.keys));
     } else if (rc == -ECANCELED) {
         log_warning("Saving was given up");
@@ -498,5 +498,5 @@ int persist_last_save(struct persistence *p)
     }
     while (atomic_load(&p->finished) < ticket)
         clock_sleep_us(1000);
-    return atomic_load(&p->save_ok) ? 0 : -1;
+    return atomic_load(&p->save_done) ? 0 : -1;
 }

@@ -26,19 +26,18 @@ struct persistence {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool running, stopping; /* under the lock, and the next */
-    bool save_wanted, save_scheduled, rewrite_wanted, sync_wanted;
-    atomic_uint work;                             /* enum persist_work: what is being done */
-    atomic_bool cancel;                           /* what is being done is not wanted any more */
-    _Atomic uint64_t started, finished;           /* saves asked for, and done: the n-th is done when finished >= n */
-    _Atomic uint64_t cuts;                        /* as `finished`, but when the cut is taken, or will not be */
-    atomic_bool save_ok;                          /* the last one */
-    atomic_bool has_points;                       /* `save` is not empty */
+    bool save_wanted, rewrite_wanted, sync_wanted;
+    atomic_uint work;                   /* enum persist_work: what is being done */
+    atomic_bool cancel;                 /* what is being done is not wanted any more */
+    _Atomic uint64_t started, finished; /* saves asked for, and done: the n-th is done when finished >= n */
+    _Atomic uint64_t cuts;              /* as `finished`, but when the cut is taken, or will not be */
+    atomic_bool save_ok;                /* the last one */
+    atomic_bool save_done;              /* the last one that was asked for is on disk: not if it was given up */
+    atomic_bool has_points;             /* `save` is not empty */
     _Atomic int64_t save_began_ms, save_tried_ms; /* monotonic */
     _Atomic int64_t save_seconds;                 /* that the last one took; -1: none yet */
-    _Atomic int64_t save_cow_bytes;
-    _Atomic int64_t changes_saved; /* server_stats_changes at the cut of the last good one */
+    _Atomic int64_t changes_saved;                /* server_stats_changes at the cut of the last good one */
     _Atomic uint64_t saves, keys_loaded, keys_expired_at_load;
-    _Atomic uint64_t saved_keys;
 };
 
 struct persistence *persist_new(struct server *s);

@@ -92,8 +92,7 @@ struct replication {
     _Atomic int64_t link_down_ms;          /* monotonic: since when; 0 while it is up */
     _Atomic int64_t heard_ms;              /* monotonic: when the primary was heard last */
     _Atomic int64_t sync_total, sync_done; /* bytes of a transfer; total -1: unknown */
-    _Atomic int64_t sync_heard_ms;
-    bool resumable; /* id and offset are those of data that we have: PSYNC may be tried */
+    bool resumable;                        /* id and offset are those of data that we have: PSYNC may be tried */
 
     /* coordinated failover */
     atomic_uint failover;   /* enum failover_state */
