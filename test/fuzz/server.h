@@ -140,7 +140,7 @@ static inline void fuzz_server_begin(struct fuzz_server *f)
     atomic_store(&s->restrictions, 0);
     atomic_store(&s->pause_until_ms, 0);
     atomic_store(&s->pause_all, false);
-    s->persistence->save_wanted = s->persistence->save_scheduled = false;
+    s->persistence->save_wanted = false;
     s->persistence->rewrite_wanted = s->persistence->sync_wanted = false;
 }
 
