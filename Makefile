@@ -33,8 +33,14 @@ SPECS := $(wildcard spec/commands/*.json)
 GENERATOR := tools/gen_commands.py
 GENERATED := build/gen/command_table.c build/gen/command_docs.c
 
+API_SPECS := $(call walk,spec/api,%.json) $(call walk,spec/model,%.json)
+API_GENERATOR := tools/gen_api.py
+API_GENERATED := build/gen/api_shapes.c build/gen/api_actions.c
+
 BASE_SOURCES := $(wildcard src/base/*.c)
 ENGINE_SOURCES := $(wildcard src/engine/*/*.c)
+CONTROL_SOURCES := $(wildcard src/control/*/*.c)
+CLI_SOURCES := $(wildcard src/cli/*.c)
 UNIT_SOURCES := $(call walk,test/unit,%.c)
 UNIT_TESTS := $(foreach f,$(UNIT_SOURCES),$(if $(filter test_%,$(notdir $(f))),$(f)))
 FUZZ_SOURCES := $(wildcard test/fuzz/targets/fuzz_*.c)
@@ -43,16 +49,28 @@ BENCH_SOURCES := $(wildcard bench/*.c)
 
 BASE_OBJECTS := $(BASE_SOURCES:%.c=$(OBJ)/%.o)
 ENGINE_OBJECTS := $(BASE_OBJECTS) $(ENGINE_SOURCES:%.c=$(OBJ)/%.o) $(GENERATED:build/%.c=$(OBJ)/%.o)
+CONTROL_OBJECTS := $(BASE_OBJECTS) $(CONTROL_SOURCES:%.c=$(OBJ)/%.o) $(API_GENERATED:build/%.c=$(OBJ)/%.o)
+CLI_OBJECTS := $(BASE_OBJECTS) $(CLI_SOURCES:%.c=$(OBJ)/%.o)
 MAIN_OBJECT := $(OBJ)/src/engine/main.o
+CONTROL_MAIN := $(OBJ)/src/control/main.o
 # Sources beside the test programs that all of them may use.
 UNIT_SHARED := $(filter-out $(UNIT_TESTS),$(UNIT_SOURCES))
 UNIT_SHARED_OBJECTS := $(UNIT_SHARED:%.c=$(OBJ)/%.o)
 OTHER_SOURCES := $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
-OBJECTS := $(ENGINE_OBJECTS) $(MAIN_OBJECT) $(OTHER_SOURCES:%.c=$(OBJ)/%.o)
+OBJECTS := $(sort $(ENGINE_OBJECTS) $(CONTROL_OBJECTS) $(CLI_OBJECTS) $(MAIN_OBJECT) $(CONTROL_MAIN) \
+    $(OTHER_SOURCES:%.c=$(OBJ)/%.o))
 
 SERVER := $(OUT)/bin/larder-server
+SERVICE := $(OUT)/bin/larderd
+CLI := $(OUT)/bin/larder
+PROGRAMS := $(SERVER) $(SERVICE) $(CLI)
 UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(OUT)/%)
 FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(OUT)/%)
+# Those of the service's parts.
+CONTROL_FUZZ := $(filter $(OUT)/test/fuzz/targets/fuzz_control_%,$(FUZZ_PROGRAMS))
+
+CONTROL_LIBS := -levent -lhttp_parser -lhiredis -lsqlite3 -lcrypto -lxml2 -ljansson -lldns
+CLI_LIBS := -ljansson
 
 # ---- what people call --------------------------------------------------------------------------------------------
 
@@ -114,13 +132,13 @@ bench: ## compares with Debian's redis-server, and writes docs/benchmarks.md (BE
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 
 install: all ## installs below $(DESTDIR)$(PREFIX)
-	$(INSTALL) -D -m 755 build/bin/larder-server $(DESTDIR)$(PREFIX)/bin/larder-server
+	$(INSTALL) -D -m 755 -t $(DESTDIR)$(PREFIX)/bin build/bin/larder-server build/bin/larderd build/bin/larder
 	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/larder/LICENSE
 	$(INSTALL) -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.md
 	$(INSTALL) -D -m 644 README.ko.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.ko.md
 
 uninstall: ## removes what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/larder-server
+	rm -f $(DESTDIR)$(PREFIX)/bin/larder-server $(DESTDIR)$(PREFIX)/bin/larderd $(DESTDIR)$(PREFIX)/bin/larder
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/larder
 
 clean: ## removes build/
@@ -134,7 +152,7 @@ help: ## lists these targets
 
 .PHONY: server programs unit-programs fuzz-programs objects
 
-server: $(SERVER)
+server: $(PROGRAMS)
 unit-programs: $(UNIT_PROGRAMS)
 fuzz-programs: $(FUZZ_PROGRAMS)
 programs: server unit-programs
@@ -143,6 +161,10 @@ objects: $(OBJECTS)
 $(GENERATED) &: $(GENERATOR) spec/commands $(SPECS)
 	$(PYTHON) $(GENERATOR) spec/commands build/gen
 	@touch $(GENERATED)
+
+$(API_GENERATED) &: $(API_GENERATOR) $(API_SPECS)
+	$(PYTHON) $(API_GENERATOR) spec build/gen
+	@touch $(API_GENERATED)
 
 # $(call link,objects,flags,libraries)
 define link
@@ -154,24 +176,39 @@ endef
 $(SERVER): $(ENGINE_OBJECTS) $(MAIN_OBJECT) $(OBJ)/sources
 	$(call link,$(ENGINE_OBJECTS) $(MAIN_OBJECT))
 
+$(SERVICE): $(CONTROL_OBJECTS) $(CONTROL_MAIN) $(OBJ)/sources
+	$(call link,$(CONTROL_OBJECTS) $(CONTROL_MAIN),,$(CONTROL_LIBS))
+
+$(CLI): $(CLI_OBJECTS) $(OBJ)/sources
+	$(call link,$(CLI_OBJECTS),,$(CLI_LIBS))
+
 # base/ knows nothing above it, and its tests are linked with nothing above it.
 BASE_TESTS := $(filter $(OUT)/test/unit/base/%,$(UNIT_PROGRAMS))
 
 $(BASE_TESTS): $(OUT)/%: $(OBJ)/%.o $(BASE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
 	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
 
-$(filter-out $(BASE_TESTS),$(UNIT_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
+CONTROL_TESTS := $(filter $(OUT)/test/unit/control/%,$(UNIT_PROGRAMS))
+
+$(CONTROL_TESTS): $(OUT)/%: $(OBJ)/%.o $(CONTROL_OBJECTS) $(OBJ)/sources
+	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka $(CONTROL_LIBS))
+
+$(filter-out $(BASE_TESTS) $(CONTROL_TESTS),$(UNIT_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
 	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
 
-$(FUZZ_PROGRAMS): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(OBJ)/sources
+$(filter-out $(CONTROL_FUZZ),$(FUZZ_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(OBJ)/sources
 	$(call link,$(filter %.o,$^))
+
+$(CONTROL_FUZZ): $(OUT)/%: $(OBJ)/%.o $(CONTROL_OBJECTS) $(OBJ)/sources
+	$(call link,$(filter %.o,$^),,$(CONTROL_LIBS))
 
 # Tests may include their own helpers as "unit/x.h"; a fuzz target's entry is called by libFuzzer, which declares it not.
 $(UNIT_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -Itest
 $(FUZZ_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -Itest -Wno-missing-prototypes
 
 # Sources of the engine, and its tests, may include what is generated.
-$(filter-out $(BASE_OBJECTS) $(OBJ)/test/unit/base/% $(OBJ)/bench/%,$(OBJECTS)): | $(GENERATED)
+$(filter-out $(BASE_OBJECTS) $(CLI_OBJECTS) $(OBJ)/test/unit/base/% $(OBJ)/bench/%,$(OBJECTS)): | $(GENERATED) $(API_GENERATED)
+$(CONTROL_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -I/usr/include/libxml2
 
 compile = $(CC) $(CPPFLAGS) $(CFLAGS)
 
@@ -196,7 +233,7 @@ FORCE:
 $(OBJ)/flags: FORCE
 	$(call remember,$(compile))
 $(OBJ)/sources: FORCE
-	$(call remember,$(LDFLAGS) $(LDLIBS) $(ENGINE_OBJECTS))
+	$(call remember,$(LDFLAGS) $(LDLIBS) $(ENGINE_OBJECTS) $(CONTROL_OBJECTS) $(CLI_OBJECTS))
 
 -include $(OBJECTS:.o=.d)
 
@@ -216,11 +253,11 @@ check-includes:
 	@$(PYTHON) tools/check-includes.py --self-test
 	@$(PYTHON) tools/check-includes.py
 
-check-headers: $(GENERATED)
+check-headers: $(GENERATED) $(API_GENERATED)
 	@echo '  CHECK headers'
-	@tools/check-headers.sh "$(GCC) $(CPPFLAGS) -Itest -Ibench $(CFLAGS)" $(filter %.h,$(C_FILES))
+	@tools/check-headers.sh "$(GCC) $(CPPFLAGS) -I/usr/include/libxml2 -Itest -Ibench $(CFLAGS)" $(filter %.h,$(C_FILES))
 
-check-cppcheck: $(GENERATED)
+check-cppcheck: $(GENERATED) $(API_GENERATED)
 	@echo '  CHECK cppcheck'
 	@tools/check-cppcheck.sh $(CPPFLAGS)
 

@@ -12,6 +12,13 @@ with two exceptions: proto/ encodes and decodes bytes and never sees a store, ne
 header, and of cmd/ it takes only the interface that it implements. Only main.c, where everything is wired, and net/
 include proto/.
 
+The folders of the service stand in a line of their own, of which only base/ is the engine's too:
+
+    base <- shape <- http <- auth <- dns <- state <- model <- agent <- reconcile <- api <- main
+
+where http/, auth/ and dns/ do not know each other or shape/, but that auth/ signs and checks what http/ reads. The command
+line tool in src/cli/ takes base/ alone.
+
 Errors beside the edges: an include that is not written from src/ or does not exist; a .c that does not include the
 header of its own name first; a guard that is not the header's path; a header that is only a collection of includes; a
 file of more than 1000 lines. A function of more than 120 lines is only reported.
@@ -30,12 +37,24 @@ LINE = ["base", "log", "store", "types", "server", "persist", "cmd", "exec", "pr
 MAY_INCLUDE = {folder: set(LINE[:i + 1]) for i, folder in enumerate(LINE)}
 MAY_INCLUDE["proto"] -= {"log", "store", "types", "persist", "cmd"}
 
+SERVICE = ["base"] + ["control/" + f for f in (
+    "shape", "http", "auth", "dns", "state", "model", "agent", "reconcile", "api", "main")]
+MAY_INCLUDE.update({folder: set(SERVICE[:i + 1]) for i, folder in enumerate(SERVICE)})
+for alone in ("http", "auth", "dns", "state"):
+    MAY_INCLUDE["control/" + alone] = {"base", "control/" + alone}
+MAY_INCLUDE["control/auth"].add("control/http")
+MAY_INCLUDE["cli"] = {"base", "cli"}
+
 # Single headers beyond that, and folders that may not be reached even through others.
 ALSO = {"proto": {"engine/cmd/reply.h", "engine/cmd/errors.h"}}
 NEVER_REACHES = {"base": set(LINE[1:]), "types": {"proto", "net"}, "proto": {"store", "types", "persist", "net"}}
 
 # What tools/gen_commands.py writes into build/gen, and the folder whose interface it is.
 GENERATED = {"handlers.h": "cmd"}
+for _header in ("api_elasticache.h", "api_ec2.h", "api_sts.h", "model_shapes.h"):
+    GENERATED[_header] = "control/shape"
+for _header in ("api_handlers.h",):
+    GENERATED[_header] = "control/api"
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.M)
 ANY_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+["<]([^">]+)[">]', re.M)
@@ -53,6 +72,14 @@ def folder_of(path):
         return GENERATED[path]
     if path == "engine/main.c":
         return "main"
+    if path == "cli/main.c":
+        return "cli"
+    if path == "control/main.c":
+        return "control/main"
+    if parts[0] == "control" and len(parts) == 3 and "/".join(parts[:2]) in SERVICE:
+        return "/".join(parts[:2])
+    if parts[0] == "cli" and len(parts) == 2:
+        return "cli"
     if parts[0] == "base" and len(parts) == 2:
         return "base"
     if parts[0] == "engine" and len(parts) == 3 and parts[1] in LINE:
@@ -185,6 +212,10 @@ GOOD = {
     "src/engine/net/conn.h": header("engine/net/conn.h"),
     "src/engine/net/conn.c": include("engine/net/conn.h", "engine/proto/resp.h", "engine/exec/run.h"),
     "src/engine/main.c": "/* #include \"engine/none.h\" */\n" + include("engine/net/conn.h", "engine/store/db.h"),
+    "src/control/http/server.h": header("control/http/server.h", include("base/buf.h") + "int y;\n"),
+    "src/control/auth/sigv4.c": include("control/http/server.h"),
+    "src/control/main.c": include("control/http/server.h"),
+    "src/cli/env.c": include("base/buf.h"),
     "test/unit/help.h": header("unit/help.h"),
 }
 
@@ -200,6 +231,10 @@ BAD = [
     ({"src/engine/exec/run.h": header("engine/exec/run.h", include("engine/store/db.h") + "int z;\n"),
       "src/engine/proto/bad.c": include("engine/exec/run.h")},
      "proto must not see store: engine/exec/run.h -> engine/store/db.h"),
+    ({"src/control/http/bad.c": include("engine/store/db.h")}, "control/http may not include store"),
+    ({"src/engine/store/bad.c": include("control/http/server.h")}, "store may not include control/http"),
+    ({"src/control/state/bad.c": include("control/http/server.h")}, "control/state may not include control/http"),
+    ({"src/cli/bad.c": include("control/http/server.h")}, "cli may not include control/http"),
     ({"src/engine/exec/bad.c": include("buf.h")}, '"buf.h" is no file below src/'),
     ({"src/engine/exec/bad.c": include("base/buf.c")}, "which is no header"),
     ({"src/engine/odd/bad.c": ""}, "has no place in the line"),

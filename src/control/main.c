@@ -1,0 +1,15 @@
+/* larderd: wires the parts of the service together, runs until it is told to stop. */
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] = "usage: larderd [--help]\n";
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    fputs(usage, stderr);
+    return 2;
+}
