@@ -18,7 +18,7 @@ struct arena {
 void *arena_alloc_slow(struct arena *a, size_t n);
 
 /* n bytes, 16-byte aligned, uninitialised; aborts when there is no memory. */
-static inline void *arena_alloc(struct arena *a, size_t n)
+static inline __attribute__((always_inline)) void *arena_alloc(struct arena *a, size_t n)
 {
     /* What is left is a multiple of 16, so rounding n up stays inside, and cannot wrap. */
     if ((size_t)(a->end - a->next) > n) {

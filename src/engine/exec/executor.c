@@ -61,6 +61,7 @@ void lock_sort(struct lock_set *set)
 
 void exec_begin(struct executor *ex)
 {
+    ex->tallies = ex->shared->server->command_tallies[ex->thread->index];
     ex->since = clock_ticks();
 }
 

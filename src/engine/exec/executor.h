@@ -44,10 +44,11 @@ struct exec_shared {
 struct executor {
     struct exec_shared *shared;
     struct thread *thread;
-    struct arena arena;     /* emptied by the caller between batches */
-    struct effects effects; /* of what runs now, until they are in the log */
-    struct view verbatim;   /* what is replayed, and stands in our log as it came; else empty */
-    uint64_t since;         /* clock_ticks at which the command that runs, or runs next, began */
+    struct arena arena;            /* emptied by the caller between batches */
+    struct effects effects;        /* of what runs now, until they are in the log */
+    struct view verbatim;          /* what is replayed, and stands in our log as it came; else empty */
+    struct command_tally *tallies; /* the thread's, by command id; set by exec_begin */
+    uint64_t since;                /* clock_ticks at which the command that runs, or runs next, began */
     bool is_lane;
 };
 

@@ -109,7 +109,7 @@ struct exec_job {
 
 static inline struct command_tally *run_tally_of(struct executor *ex, const struct command *cmd)
 {
-    return &ex->shared->server->command_tallies[ex->thread->index][cmd->id];
+    return &ex->tallies[cmd->id];
 }
 
 /* Counts a call that failed without its handler. */

@@ -14,6 +14,7 @@
 #include "engine/log/oplog.h"
 #include "engine/net/feed.h"
 #include "engine/net/worker.h"
+#include "engine/proto/resp_plain.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/replication.h"
@@ -256,33 +257,37 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
     const struct config *cfg = server_of(w)->config;
     struct resp_limits limits = {setting(&cfg->proto_max_bulk_len), INT32_MAX, c->client.session.authenticated};
     size_t at = 0, live = buf_live(&c->in);
+    const char *head = buf_head(&c->in);
     unsigned n = 0;
 
     *is_bad = false;
     while (n < BATCH_MAX && at < live) {
         struct resp_request r;
-        enum resp_parsed rc =
-            resp_parse(buf_head(&c->in) + at, live - at, &limits, &w->ex.arena, at == 0 ? &c->partial : NULL, &r);
-        if (rc == RESP_MORE) {
-            c->need = n == 0 ? r.need : 0;
-            break;
-        }
-        if (rc == RESP_BAD) {
-            *is_bad = n == 0; /* what came before is answered first */
-            memcpy(error, r.error, sizeof r.error);
-            break;
+        const char *p = head + at;
+        bool begun = at == 0 && c->partial.count > 0;
+        if (begun || !resp_parse_plain(p, live - at, &limits, &w->ex.arena, &r)) {
+            enum resp_parsed rc = resp_parse(p, live - at, &limits, &w->ex.arena, at == 0 ? &c->partial : NULL, &r);
+            if (rc == RESP_MORE) {
+                c->need = n == 0 ? r.need : 0;
+                break;
+            }
+            if (rc == RESP_BAD) {
+                *is_bad = n == 0; /* what came before is answered first */
+                memcpy(error, r.error, sizeof r.error);
+                break;
+            }
         }
         at += r.consumed;
         if (r.argc == 0) {
             if (n > 0)
                 ends[n - 1] = at;
             else
-                buf_consume(&c->in, at), live -= at, at = 0;
+                buf_consume(&c->in, at), head = buf_head(&c->in), live -= at, at = 0;
             continue;
         }
         exec_prepare(&w->ex, r.argv, r.argc, &requests[n]);
-        if (buf_head(&c->in)[at - r.consumed] == '*')
-            requests[n].raw = buf_head(&c->in) + at - r.consumed;
+        if (*p == '*')
+            requests[n].raw = p;
         ends[n++] = at;
         if (!limits.authenticated)
             break; /* one command at a time until it has logged in */

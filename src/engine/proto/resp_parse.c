@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/proto/resp.h"
+#include "engine/proto/resp_plain.h"
 
 #define INLINE_MAX 65536
 #define LOGIN_ARGS 10
@@ -147,65 +148,6 @@ static enum resp_parsed parse_array(const char *p, size_t n, const struct resp_l
     return RESP_DONE;
 }
 
-static inline uint32_t digit_at(const char *s)
-{
-    return (unsigned char)*s - (uint32_t)'0';
-}
-
-/* A length of up to five digits without sign or leading zero, and its line end: what follows begins where it returns;
- * NULL for another. At least five bytes must be there. Unrolled, for this is a third of parsing. */
-static inline const char *plain_length(const char *s, const char *end, uint32_t *value)
-{
-    uint32_t v = digit_at(s);
-
-    *value = v;
-    if (v > 9)
-        return NULL;
-    if (s[1] == '\r')
-        return s + 3;
-    if (v == 0 || digit_at(s + 1) > 9)
-        return NULL;
-    *value = v = v * 10 + digit_at(s + 1);
-    if (s[2] == '\r')
-        return s + 4;
-    if (end - s < 7)
-        return NULL;
-    s += 2;
-    for (unsigned i = 0; i < 3 && digit_at(s) <= 9; i++)
-        v = v * 10 + digit_at(s++);
-    *value = v;
-    return *s == '\r' ? s + 2 : NULL;
-}
-
-/* The common case, in one go: an array that is complete and has nothing unusual. False: parse_array must look. */
-static bool parse_plain(const char *p, size_t n, const struct resp_limits *limits, struct arena *arena,
-                        struct resp_request *out)
-{
-    const char *end = p + n, *s;
-    struct view *argv;
-    uint32_t count, len;
-
-    if (!limits->authenticated || n < 6)
-        return false;
-    s = plain_length(p + 1, end, &count);
-    if (!s || count == 0 || count > n / 4 || count > limits->max_args)
-        return false;
-    argv = arena_alloc(arena, count * sizeof *argv);
-    for (uint32_t i = 0; i < count; i++) {
-        if (end - s < 6 || *s != '$')
-            return false;
-        s = plain_length(s + 1, end, &len);
-        if (!s || end - s < (ptrdiff_t)len + 2 || len > limits->max_bulk)
-            return false;
-        argv[i] = view_of(s, len);
-        s += (size_t)len + 2;
-    }
-    out->argv = argv;
-    out->argc = (int)count;
-    out->consumed = (size_t)(s - p);
-    return true;
-}
-
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
@@ -279,5 +221,7 @@ enum resp_parsed resp_parse(const char *p, size_t n, const struct resp_limits *l
         return parse_inline(p, n, arena, out);
     if (partial && partial->count > 0)
         return parse_partial(p, n, limits, arena, partial, out);
-    return parse_plain(p, n, limits, arena, out) ? RESP_DONE : parse_array(p, n, limits, arena, partial, out);
+    if (resp_parse_plain(p, n, limits, arena, out))
+        return RESP_DONE;
+    return parse_array(p, n, limits, arena, partial, out);
 }

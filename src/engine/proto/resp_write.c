@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/uio.h>
 
+#include "base/copy.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "engine/proto/resp.h"
@@ -15,21 +16,33 @@ static struct resp_writer *writer(struct reply *r)
 
 #define HEADER_MAX (1 + NUM_INT_MAX + 2)
 
-/* Writes kind, number, CR LF at p; returns what is behind. */
-static inline char *format_header(char *p, char kind, int64_t v)
+static const char two_digits[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899";
+
+/* Writes kind, number, CR LF at p; returns what is behind. format_short is for numbers below 100. */
+static inline char *format_short(char *p, char kind, unsigned v)
 {
     *p++ = kind;
-    if (v >= 0 && v < 10) {
+    if (v < 10) {
         *p++ = (char)('0' + v);
-    } else if (v >= 10 && v < 100) {
-        *p++ = (char)('0' + v / 10);
-        *p++ = (char)('0' + v % 10);
     } else {
-        p += num_format_int(p, v);
+        memcpy(p, two_digits + 2 * v, 2);
+        p += 2;
     }
-    *p++ = '\r';
-    *p++ = '\n';
-    return p;
+    memcpy(p, "\r\n", 2);
+    return p + 2;
+}
+
+static inline char *format_header(char *p, char kind, int64_t v)
+{
+    if (v >= 0 && v < 100)
+        return format_short(p, kind, (unsigned)v);
+    *p++ = kind;
+    p += num_format_int(p, v);
+    memcpy(p, "\r\n", 2);
+    return p + 2;
 }
 
 static void put_header(struct buf *b, char kind, int64_t v)
@@ -48,19 +61,28 @@ static void put_line(struct buf *b, char kind, const char *p, size_t n)
     b->len += 2;
 }
 
+static __attribute__((noinline)) void write_long_bulk(struct buf *b, const char *p, size_t n)
+{
+    buf_reserve(b, HEADER_MAX + n + 2);
+    b->len = (size_t)(format_header(b->p + b->len, '$', (int64_t)n) - b->p);
+    buf_put(b, p, n);
+    buf_put(b, LIT("\r\n"));
+}
+
 static void write_bulk(struct reply *r, const char *p, size_t n)
 {
     struct buf *b = &writer(r)->buf;
     char *to;
 
-    buf_reserve(b, HEADER_MAX + n + 2);
-    to = format_header(b->p + b->len, '$', (int64_t)n);
-    if (n)
-        memcpy(to, p, n);
+    if (n > COPY_SHORT_MAX || b->cap - b->len < HEADER_MAX + COPY_SHORT_MAX + 2) {
+        write_long_bulk(b, p, n);
+        return;
+    }
+    to = format_short(b->p + b->len, '$', (unsigned)n);
+    copy_short(to, p, n);
     to += n;
-    *to++ = '\r';
-    *to++ = '\n';
-    b->len = (size_t)(to - b->p);
+    memcpy(to, "\r\n", 2);
+    b->len = (size_t)(to + 2 - b->p);
 }
 
 static void write_bulk_shared(struct reply *r, const char *p, size_t n, void *owner, void (*release)(void *owner))

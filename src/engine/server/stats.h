@@ -63,7 +63,7 @@ static inline uint64_t latency_floor(unsigned i)
 }
 
 /* Counts a call that took so many ticks. The tally's own thread. */
-static inline void command_tally_note(struct command_tally *t, uint64_t ticks)
+static inline __attribute__((always_inline)) void command_tally_note(struct command_tally *t, uint64_t ticks)
 {
     _Atomic uint32_t *n = &t->latency[latency_bucket(ticks)];
 

@@ -64,15 +64,13 @@ static unsigned lfu_incremented(unsigned counter, int64_t log_factor, struct ran
     return counter + 1;
 }
 
-static __attribute__((noinline)) void touch(struct item *it, uint32_t bits, struct random *random)
+static __attribute__((noinline)) void count_touch(struct item *it, uint32_t bits, struct random *random)
 {
     int64_t decay = atomic_load_explicit(&access.decay_minutes, memory_order_relaxed);
     int64_t factor = atomic_load_explicit(&access.log_factor, memory_order_relaxed);
 
-    if (bits & BITS_LFU) {
-        bits &= CLOCK_MASK;
-        bits |= lfu_incremented(lfu_decayed(it->access, bits >> 8, decay), factor, random);
-    }
+    bits &= CLOCK_MASK;
+    bits |= lfu_incremented(lfu_decayed(it->access, bits >> 8, decay), factor, random);
     if (it->access != bits)
         it->access = bits;
 }
@@ -81,8 +79,12 @@ void access_touch(struct item *it, struct random *random)
 {
     uint32_t bits = atomic_load_explicit(&access.bits, memory_order_relaxed);
 
-    if (it->access != bits)
-        touch(it, bits, random);
+    if (it->access == bits)
+        return;
+    if (bits & BITS_LFU)
+        count_touch(it, bits, random);
+    else
+        it->access = bits;
 }
 
 uint32_t access_idle_seconds(const struct item *it, int64_t now_ms)
