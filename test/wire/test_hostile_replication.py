@@ -304,6 +304,23 @@ def test_psync_at_the_limits(servers):
         assert replica.psync(replid, offset + 1) == "continue"
 
 
+def test_replicas_that_leave_behind_psync(servers):
+    """The stream that goes on, and the connection that ends, in the turn that read PSYNC."""
+    one = servers.primary()
+    with FakeReplica(one.address) as replica:
+        replica.sync()
+        replid, offset = replica.replid, replica.offset
+    fill(one, keys=200)
+    asked = encode(("PSYNC", replid, str(offset + 1)))
+    with one.connect() as client:
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", one.port)) as sock:
+                sock.sendall(asked)
+        assert client.do("SET", "k", "v") == b"OK"
+        await_info(one, lambda info: info["connected_slaves"] == "0")
+        assert client.info("stats")["sync_partial_ok"] != "0"
+
+
 def test_many_half_open_synchronisations(servers):
     one = servers.primary()
     fill(one, keys=200)

@@ -104,11 +104,6 @@ void conn_close(struct worker *w, struct conn *c)
     epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
     close(c->fd);
     forget_stranger(w, c);
-    transaction_free(&c->client.session);
-    clients_remove(server_of(w)->clients, c->client.session.card);
-    resp_writer_free(&c->out);
-    resp_partial_free(&c->partial);
-    buf_free(&c->in);
     w->conns[c->slot] = NULL;
     w->conn_used--;
     atomic_fetch_sub(&w->load, 1);
@@ -122,6 +117,11 @@ void conn_bury(struct worker *w)
 
     while ((c = w->closed)) {
         w->closed = c->next_closed;
+        transaction_free(&c->client.session);
+        clients_remove(server_of(w)->clients, c->client.session.card);
+        resp_writer_free(&c->out);
+        resp_partial_free(&c->partial);
+        buf_free(&c->in);
         mem_free(c);
     }
 }
@@ -159,6 +159,8 @@ static bool conn_flush(struct worker *w, struct conn *c)
     size_t left = FLUSH_MAX;
     ssize_t n;
 
+    if (c->state == CONN_CLOSED)
+        return false;
     if (c->withheld || c->hands_off)
         return true;
     while (resp_pending(&c->out) > 0 && left > 0) {
@@ -491,7 +493,7 @@ static void settle_replica(struct worker *w, struct conn *c)
 
     c->hands_off = state == REPLICA_WAITING || state == REPLICA_RECEIVING;
     if (state == REPLICA_ONLINE && !c->fed)
-        feed_touch(w, c);
+        feed_enlist(w, c);
 }
 
 /* Keeps the replies back if what they promise is not safe yet. With appendfsync always that goes for reads too: they may

@@ -84,7 +84,8 @@ void conn_progress(struct worker *w);
 /* Closes it when too much output waits for too long. */
 void conn_check(struct worker *w, struct conn *c);
 
-/* Closes it, now or when it is out of the slow lane. Its memory stays until conn_bury. */
+/* Closes it, now or when it is out of the slow lane. All its memory stays until conn_bury, so that whoever is at work on
+ * it further up need only look at its state before it sends or parses. */
 void conn_close(struct worker *w, struct conn *c);
 
 /* Frees what was closed: at the end of a turn, when nothing refers to it. */

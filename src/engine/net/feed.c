@@ -79,8 +79,7 @@ bool feed_send(struct worker *w, struct conn *c)
     return true;
 }
 
-/* Puts it among those that every turn looks at. */
-static void enlist(struct worker *w, struct conn *c)
+void feed_enlist(struct worker *w, struct conn *c)
 {
     if (c->fed)
         return;
@@ -119,7 +118,7 @@ void feed_touch(struct worker *w, struct conn *c)
     if (state == REPLICA_LOADING || state == REPLICA_ONLINE)
         c->hands_off = false;
     if (state == REPLICA_ONLINE)
-        enlist(w, c);
+        feed_enlist(w, c);
     conn_settle(w, c);
 }
 

@@ -10,6 +10,9 @@ struct worker;
 /* The replica's record changed, or there is more of the stream: looks at it. May close the connection. */
 void feed_touch(struct worker *w, struct conn *c);
 
+/* Puts it among those that every turn looks at, if it is not there: its stream begins or goes on. */
+void feed_enlist(struct worker *w, struct conn *c);
+
 /* Sends what the socket takes of the stream; false when the connection was closed. */
 bool feed_send(struct worker *w, struct conn *c);
 

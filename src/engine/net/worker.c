@@ -467,6 +467,7 @@ void *worker_run(void *arg)
     for (uint32_t i = 0; i < w->conn_cap; i++)
         if (w->conns[i] && w->conns[i]->state != CONN_LANE)
             conn_close(w, w->conns[i]);
+    conn_bury(w);
     accept_end(w);
     return NULL;
 }
