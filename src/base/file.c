@@ -184,6 +184,11 @@ int file_sync_data(int fd)
     return sync_with(fdatasync, fd);
 }
 
+void file_write_out(int fd, uint64_t offset, size_t n)
+{
+    sync_file_range(fd, (off64_t)offset, (off64_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
 int file_sync_path(const char *path)
 {
     int fd, rc = file_open(path, &fd);

@@ -113,6 +113,7 @@ static void fall_back(struct aof *a)
     }
     a->written = a->safe;
     a->size = a->safe_size;
+    a->out_size = a->size < a->out_size ? a->size : a->out_size;
     a->must_cut = true;
     a->whole = true;
     a->stamped_s = 0;
@@ -179,6 +180,8 @@ static int write_some(struct aof *a, uint64_t end)
         a->size += (int64_t)(total + buf_live(&prefix));
         a->whole = a->written == end;
         note_size(a);
+        for (; a->size - a->out_size >= (int64_t)FILE_WRITE_OUT; a->out_size += (int64_t)FILE_WRITE_OUT)
+            file_write_out(a->fd, (uint64_t)a->out_size, FILE_WRITE_OUT);
     }
     buf_free(&prefix);
     return rc;
@@ -194,7 +197,7 @@ static void switch_file(struct aof *a, const struct aof_next *next)
         atomic_fetch_add(&a->earlier_size, a->size);
     a->fd = next->fd;
     a->size = fstat(a->fd, &st) == 0 ? st.st_size : 0;
-    a->begin_size = a->safe_size = a->size;
+    a->begin_size = a->safe_size = a->out_size = a->size;
     a->written = a->safe = a->synced = next->from;
     a->select_db = next->db;
     a->must_cut = false;
@@ -285,7 +288,7 @@ static void leave_file(struct aof *a, enum aof_leave how)
     file_close(a->fd);
     a->fd = -1;
     a->must_cut = a->failing = a->behind = false;
-    a->size = 0;
+    a->size = a->out_size = 0;
     note_size(a);
     restrict_writes(a, 0);
     pthread_mutex_lock(&a->lock);

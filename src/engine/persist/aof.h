@@ -87,6 +87,7 @@ struct aof {
     uint64_t synced;             /* really: `safe` may be beyond it with appendfsync no */
     int64_t size, safe_size;     /* of the file at `written` and `safe` */
     int64_t begin_size;          /* when it was taken over */
+    int64_t out_size;            /* what is before has begun its way to the disk */
     int64_t select_db;           /* to be told at begin_size, or AOF_NO_DB */
     bool must_cut;               /* behind `size` is what is not to be there */
     bool failing, behind, whole; /* whole: `written` is between two units */

@@ -8,17 +8,14 @@
 #include "engine/persist/snapshot.h"
 #include "engine/store/item.h"
 
-#define SYNC_EVERY (32u << 20)
 #define STEP ((size_t)1 << 20) /* of a big value */
 
 static int write_file(struct output *o, const void *p, size_t n)
 {
     int rc = file_write(o->fd, p, n);
 
-    if (rc == 0 && o->bytes + n - o->synced > SYNC_EVERY) {
-        rc = file_sync_data(o->fd);
-        o->synced = o->bytes + n;
-    }
+    for (; rc == 0 && o->bytes + n - o->written_out >= FILE_WRITE_OUT; o->written_out += FILE_WRITE_OUT)
+        file_write_out(o->fd, o->written_out, FILE_WRITE_OUT);
     return rc;
 }
 

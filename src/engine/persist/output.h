@@ -16,11 +16,11 @@ struct output {
     int (*write)(struct output *o, const void *p, size_t n);
     bool checksum;
     uint64_t crc, bytes;
-    int fd;          /* of a file */
-    uint64_t synced; /* bytes of the file that were synced on the way */
+    int fd;               /* of a file */
+    uint64_t written_out; /* bytes of the file whose way to the disk has begun */
 };
 
-/* A file that is open for writing. What is written is synced every few MiB, so that the end does not wait for all. */
+/* A file that is open for writing. What is written goes to the disk on the way, so that the end does not wait for all. */
 void output_file(struct output *o, int fd, bool checksum);
 
 int output_put(struct output *o, struct view v);
