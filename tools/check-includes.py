@@ -14,7 +14,7 @@ include proto/.
 
 The folders of the service stand in a line of their own, of which only base/ is the engine's too:
 
-    base <- shape <- http <- auth <- dns <- state <- model <- agent <- reconcile <- api <- main
+    base <- shape <- http <- auth <- dns <- state <- model <- agent <- reconcile <- api <- daemon <- main
 
 where http/, auth/ and dns/ do not know each other or shape/, but that auth/ signs and checks what http/ reads. The command
 line tool in src/cli/ takes base/ alone.
@@ -38,7 +38,7 @@ MAY_INCLUDE = {folder: set(LINE[:i + 1]) for i, folder in enumerate(LINE)}
 MAY_INCLUDE["proto"] -= {"log", "store", "types", "persist", "cmd"}
 
 SERVICE = ["base"] + ["control/" + f for f in (
-    "shape", "http", "auth", "dns", "state", "model", "agent", "reconcile", "api", "main")]
+    "shape", "http", "auth", "dns", "state", "model", "agent", "reconcile", "api", "daemon", "main")]
 MAY_INCLUDE.update({folder: set(SERVICE[:i + 1]) for i, folder in enumerate(SERVICE)})
 for alone in ("http", "auth", "dns", "state"):
     MAY_INCLUDE["control/" + alone] = {"base", "control/" + alone}

@@ -1,15 +1,30 @@
-/* larderd: wires the parts of the service together, runs until it is told to stop. */
+/* larderd: reads its options and runs the service. */
 #include <stdio.h>
-#include <string.h>
 
-static const char usage[] = "usage: larderd [--help]\n";
+#include "control/daemon/daemon.h"
+#include "control/daemon/options.h"
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
+    char error[OPTIONS_ERROR_MAX];
+    struct options o;
+    int status = 0;
+
+    switch (options_read(&o, argc, argv, error)) {
+    case OPTIONS_RUN:
+        status = daemon_run(&o);
+        break;
+    case OPTIONS_HELP:
+        fputs(options_usage(), stdout);
+        break;
+    case OPTIONS_VERSION:
+        puts("larderd " DAEMON_VERSION);
+        break;
+    case OPTIONS_BAD:
+        fprintf(stderr, "larderd: %s\nlarderd --help lists the options.\n", error);
+        status = 2;
+        break;
     }
-    fputs(usage, stderr);
-    return 2;
+    options_free(&o);
+    return status;
 }

@@ -1,9 +1,9 @@
 /*
  * Requests of the Query protocols: forms, which are parsed as what their Action says.
  *
- * A request that is accepted is a structure in which every string is text that XML can hold; as JSON it comes back the same,
- * a copy of it is equal, and the same form parsed again gives the same. One that is refused has an error and a message that
- * an answer can hold.
+ * A request that is accepted is a structure in which every string is text that XML can hold; as JSON it comes back the
+ * same, a copy of it is equal, and the same form parsed again gives the same. One that is refused has an error and a
+ * message that an answer can hold.
  */
 #include <stddef.h>
 #include <stdint.h>
