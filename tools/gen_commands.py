@@ -24,7 +24,7 @@ import sys
 FLAGS = [
     "write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale", "skip_monitor",
     "skip_slowlog", "asking", "fast", "no_auth", "may_replicate", "sentinel", "only_sentinel", "no_mandatory_keys",
-    "protected", "no_async_loading", "no_multi", "allow_busy",
+    "protected", "no_async_loading", "no_multi", "allow_busy", "no_relaxed", "no_managed", "no_strict", "replica_login",
 ]
 # In the order of their bits, which is that in which COMMAND INFO lists them.
 CATEGORIES = [

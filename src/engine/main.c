@@ -1,16 +1,11 @@
 /* larder-server: reads the configuration, wires the parts together, runs until it is told to stop. */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/allocator.h"
@@ -28,6 +23,8 @@
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/evict.h"
+#include "engine/server/node_lock.h"
+#include "engine/server/process.h"
 #include "engine/server/replication.h"
 #include "engine/persist/aof.h"
 #include "engine/persist/persist.h"
@@ -67,6 +64,7 @@ struct program {
     struct admin *admin;
     struct link *link;
     struct thread *link_thread;
+    int lock; /* of node-lock: kept open for life */
     atomic_bool load_failed;
     atomic_uint shutdown_options; /* of SHUTDOWN */
     atomic_uint end;              /* enum end */
@@ -244,6 +242,65 @@ static void follow(void *arg)
         link_wake(p->link);
 }
 
+static int listen_on(void *arg, struct view name, int fd, char *err, size_t err_size)
+{
+    struct program *p = arg;
+
+    if (listeners_pass(&p->listeners, name, fd, err, err_size) != 0)
+        return -1;
+    post_all(p, MESSAGE_LISTEN);
+    return 0;
+}
+
+static int unlisten(void *arg, struct view name, int *fd)
+{
+    struct program *p = arg;
+    int rc = listeners_withdraw(&p->listeners, name, fd);
+
+    if (rc == 0)
+        post_all(p, MESSAGE_LISTEN);
+    return rc;
+}
+
+static bool cut(void *arg, struct view name)
+{
+    struct program *p = arg;
+
+    if (!listeners_cut(&p->listeners, name))
+        return false;
+    post_all(p, MESSAGE_CUT);
+    return true;
+}
+
+struct listing {
+    void (*fn)(void *fn_arg, const struct server_listener *l);
+    void *arg;
+};
+
+static void show_listener(void *arg, const struct listener *l)
+{
+    const struct listing *listing = arg;
+    struct server_listener shown = {l->name, l->address, atomic_load(&l->accepted)};
+
+    listing->fn(listing->arg, &shown);
+}
+
+static void each_listener(void *arg, void (*fn)(void *fn_arg, const struct server_listener *l), void *fn_arg)
+{
+    struct program *p = arg;
+    struct listing listing = {fn, fn_arg};
+
+    listeners_each(&p->listeners, show_listener, &listing);
+}
+
+static void restrict_peers(void *arg, const struct config_cidr *blocks, size_t n)
+{
+    struct program *p = arg;
+
+    listeners_restrict(&p->listeners, blocks, n);
+    post_all(p, MESSAGE_RECHECK);
+}
+
 static const struct server_ops ops = {
     .shutdown = do_shutdown,
     .shutdown_abort = abort_shutdown,
@@ -255,6 +312,11 @@ static const struct server_ops ops = {
     .touch = touch,
     .close_clients = close_clients,
     .follow = follow,
+    .listen = listen_on,
+    .unlisten = unlisten,
+    .cut = cut,
+    .each_listener = each_listener,
+    .restrict_peers = restrict_peers,
 };
 
 /* CONFIG SET hooks. */
@@ -279,13 +341,13 @@ static int reallow(void *arg, struct config *c, char *err, size_t err_size)
     return 0;
 }
 
-static int note_password(void *arg, struct config *c, char *err, size_t err_size)
+static int note_passwords(void *arg, struct config *c, char *err, size_t err_size)
 {
     struct program *p = arg;
 
     (void)err;
     (void)err_size;
-    listeners_note_password(&p->listeners, c);
+    listeners_note_passwords(&p->listeners, c);
     return 0;
 }
 
@@ -408,21 +470,6 @@ static int reconfigure(void *arg, struct config *c, char *err, size_t err_size)
     return 0;
 }
 
-/* Processors that this process may use: its affinity, cut by the cgroup's quota. */
-static unsigned processors(void)
-{
-    cpu_set_t set;
-    long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1, quota, period;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-
-    if (f) {
-        if (fscanf(f, "%ld %ld", &quota, &period) == 2 && period > 0 && quota > 0 && (quota + period - 1) / period < n)
-            n = (quota + period - 1) / period;
-        fclose(f);
-    }
-    return n < 1 ? 1 : n > 64 ? 64 : (unsigned)n;
-}
-
 static struct thread *thread_new(struct program *p)
 {
     struct server *s = &p->server;
@@ -481,7 +528,7 @@ static void build(struct program *p, struct config *c)
     p->shared.arg = p;
     park_init(&p->shared.park, on_wake, p);
     gate_init(&p->shared.gate, &s->keyspace->exclusive, on_gate_opened, p);
-    p->worker_count = s->worker_count = c->threads > 0 ? (unsigned)c->threads : processors();
+    p->worker_count = s->worker_count = c->threads > 0 ? (unsigned)c->threads : process_processors();
     p->workers = mem_zalloc(p->worker_count * sizeof *p->workers);
     p->peers = mem_alloc(p->worker_count * sizeof *p->peers);
     for (unsigned i = 0; i < p->worker_count; i++) {
@@ -505,7 +552,8 @@ static void build(struct program *p, struct config *c)
     config_on_change(c, "bind", rebind, p);
     config_on_change(c, "port", rebind, p);
     config_on_change(c, "allow-from", reallow, p);
-    config_on_change(c, "requirepass", note_password, p);
+    config_on_change(c, "requirepass", note_passwords, p);
+    config_on_change(c, "replication-secret", note_passwords, p);
     config_on_change(c, "maxclients", check_clients, p);
     config_on_change(c, "dir", change_dir, p);
     config_on_change(c, "maxmemory", call_in, p);
@@ -560,66 +608,6 @@ static int read_config(struct config *c, int argc, char **argv, char *err, size_
     return config_finish(c, err, err_size);
 }
 
-/* The parent leaves; the child goes on in a session of its own. */
-static int become_daemon(void)
-{
-    int null;
-
-    switch (fork()) {
-    case -1:
-        return -1;
-    case 0:
-        break;
-    default:
-        _exit(0);
-    }
-    setsid();
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
-        close(null);
-    }
-    return 0;
-}
-
-static void write_pidfile(const char *path)
-{
-    FILE *f = fopen(path, "we");
-
-    if (!f) {
-        log_warning("Failed to write PID file: %s: %s", path, strerror(errno));
-        return;
-    }
-    fprintf(f, "%d\n", (int)getpid());
-    fclose(f);
-}
-
-/* Tells the supervisor that asked to be told (sd_notify's protocol: a datagram to $NOTIFY_SOCKET). */
-static void notify_supervisor(const struct config *c, const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    int fd;
-
-    if (c->supervised == SUPERVISED_UPSTART || (c->supervised == SUPERVISED_AUTO && getenv("UPSTART_JOB"))) {
-        raise(SIGSTOP);
-        return;
-    }
-    if (c->supervised == SUPERVISED_NO || !path || strlen(path) >= sizeof sa.sun_path)
-        return;
-    memcpy(sa.sun_path, path, strlen(path) + 1);
-    if (sa.sun_path[0] == '@')
-        sa.sun_path[0] = '\0';
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
-           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-    close(fd);
-}
-
 /* The data is there, or cannot be had. */
 static void on_loaded(void *arg, bool ok)
 {
@@ -627,7 +615,7 @@ static void on_loaded(void *arg, bool ok)
 
     if (ok) {
         log_notice("Ready to accept connections");
-        notify_supervisor(p->server.config, "READY=1\n");
+        process_notify(p->server.config, "READY=1\n");
         return;
     }
     atomic_store(&p->load_failed, true);
@@ -765,7 +753,7 @@ static void serve(struct program *p)
         while (sigwait(&wanted, &sig) != 0)
             ;
     while (!prepare_end(p, sig));
-    notify_supervisor(c, "STOPPING=1\n");
+    process_notify(c, "STOPPING=1\n");
 }
 
 /* Frees what build made; the threads are gone. A release build leaves it to the kernel, which is quicker with many
@@ -815,6 +803,7 @@ static void stop(struct program *p)
     post_all(p, MESSAGE_STOP);
     for (unsigned i = 0; i < p->worker_count; i++)
         pthread_join(p->workers[i].thread, NULL);
+    atomic_store(&p->server.ended, true);
     admin_stop(p->admin);
     link_stop(p->link);
     persist_stop(p->server.persistence);
@@ -855,18 +844,19 @@ static int start(struct program *p, struct config *c)
     clock_calibrate();
     reconfigure(NULL, c, err, sizeof err);
     listeners_init(&p->listeners);
-    listeners_note_password(&p->listeners, c);
+    listeners_note_passwords(&p->listeners, c);
     if (listeners_allow(&p->listeners, c, err, sizeof err) != 0 ||
         listeners_open(&p->listeners, c, err, sizeof err) != 0)
         return fail(err);
     build(p, c);
-    if (c->admin_socket[0] && !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), err, sizeof err))) {
+    if (c->admin_socket[0] &&
+        !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), thread_new(p), err, sizeof err))) {
         stop_lanes(p);
         rc = fail(err);
         goto done;
     }
     if (c->pidfile[0] || c->daemonize)
-        write_pidfile(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
+        process_write_pid(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
     p->link_thread = thread_new(p);
     oplog_limit_threads(p->server.log, p->server.thread_count);
     begin_role(p);
@@ -881,9 +871,24 @@ static int start(struct program *p, struct config *c)
         rc = 1;
     log_warning("Larder is now ready to exit, bye bye...");
 done:
-    listeners_close(&p->listeners, c);
     dismantle(p);
+    listeners_close(&p->listeners, c);
     return rc;
+}
+
+static int take_lock(struct program *p, const char *path)
+{
+    char text[512];
+    pid_t holder;
+    int rc = node_lock_take(path, &p->lock, &holder);
+
+    if (rc == 0)
+        return 0;
+    if (rc == -EBUSY)
+        snprintf(text, sizeof text, "The node lock %s is held by process %d", path, (int)holder);
+    else
+        snprintf(text, sizeof text, "Can't take the node lock %s: %s", path, strerror(-rc));
+    return fail(text);
 }
 
 /* Prepares the process as the configuration says: directory, log, daemon, limits. */
@@ -895,8 +900,10 @@ static int settle(struct program *p, struct config *c)
         return fail("Can't chdir to the directory of `dir`");
     if (log_open(c->logfile) != 0)
         return fail("Can't open the log file");
-    if (c->daemonize && become_daemon() != 0)
+    if (c->daemonize && process_daemonize() != 0)
         return fail("Can't fork to become a daemon");
+    if (c->node_lock[0] && take_lock(p, c->node_lock) != 0) /* behind the fork, which leaves locks to the parent */
+        return 1;
     if (c->syslog_enabled)
         log_set_syslog(c->syslog_ident, (int)c->syslog_facility);
     allocator_start();

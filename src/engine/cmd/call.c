@@ -192,6 +192,8 @@ void call_effect_set(struct call *c, unsigned i, struct view value, int64_t when
 
 void call_wait(struct call *c, int64_t until_ms)
 {
+    if (atomic_load(&c->server->ended))
+        return;
     c->session->waiting = true;
     c->session->wait_until_ms = until_ms;
     c->verdict = CALL_WAITS;

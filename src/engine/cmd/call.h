@@ -85,7 +85,8 @@ void call_effect_delete(struct call *c, unsigned i);
 void call_effect_set(struct call *c, unsigned i, struct view value, int64_t when);
 
 /* The command can answer only later: nothing was replied, and it is run again whenever server_progressed is called, and
- * at until_ms (monotonic; 0: then not). c->session->waiting tells the later runs from the first. Not in a transaction. */
+ * at until_ms (monotonic; 0: then not). c->session->waiting tells the later runs from the first. Not in a transaction.
+ * When the server has ended it is not run again, and gets no answer. */
 void call_wait(struct call *c, int64_t until_ms);
 
 /* Ends the session's transaction and forgets what it watches (DISCARD, RESET, close). */

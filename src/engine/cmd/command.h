@@ -39,6 +39,10 @@ enum command_flag {
     COMMAND_NO_MULTI = 1u << 20,
     COMMAND_ALLOW_BUSY = 1u << 21,
     COMMAND_MOVABLEKEYS = 1u << 22,
+    COMMAND_NO_RELAXED = 1u << 23, /* the last four: cmd/rights.h */
+    COMMAND_NO_MANAGED = 1u << 24,
+    COMMAND_NO_STRICT = 1u << 25,
+    COMMAND_REPLICA_LOGIN = 1u << 26,
 };
 
 /* What a command needs around it. */

@@ -10,6 +10,8 @@
 #include "base/glob.h"
 #include "base/mem.h"
 #include "engine/cmd/generic.h"
+#include "engine/cmd/rights.h"
+#include "engine/server/server.h"
 #include "handlers.h"
 
 #define KEYS_ON_STACK 64
@@ -23,7 +25,8 @@ struct flag_name {
     const char *name;
 };
 
-/* In the order in which clients see them. The flags sentinel, only_sentinel and protected are never shown. */
+/* In the order in which clients see them. The flags sentinel, only_sentinel, protected and those of
+ * client-commands are never shown. */
 static const struct flag_name command_flags[] = {
     {COMMAND_WRITE, "write"},
     {COMMAND_READONLY, "readonly"},
@@ -63,16 +66,35 @@ static const struct flag_name key_flags[] = {
     {0, NULL},
 };
 
-/* The command of that name; "container|sub" names a subcommand. */
-static const struct command *find_full_name(struct view name)
+/* Those that there are for who asks. */
+static struct rights rights_here(const struct call *c)
+{
+    return rights_of(c->server->config, c->session);
+}
+
+/* How many of these commands there are. */
+static size_t count_shown(struct rights rights, const struct command *const *commands, size_t n)
+{
+    size_t shown = 0;
+
+    for (size_t i = 0; i < n; i++)
+        shown += rights_cover(rights, commands[i]);
+    return shown;
+}
+
+/* The command of that name, if there is one for who asks; "container|sub" names a subcommand. */
+static const struct command *find_full_name(struct rights rights, struct view name)
 {
     const char *bar = name.n > 0 ? memchr(name.p, '|', name.n) : NULL;
     const struct command *cmd;
 
-    if (!bar)
-        return command_find(name);
-    cmd = command_find(view_of(name.p, (size_t)(bar - name.p)));
-    return cmd ? command_find_sub(cmd, view_of(bar + 1, name.n - (size_t)(bar - name.p) - 1)) : NULL;
+    if (bar) {
+        cmd = command_find(view_of(name.p, (size_t)(bar - name.p)));
+        cmd = cmd ? command_find_sub(cmd, view_of(bar + 1, name.n - (size_t)(bar - name.p) - 1)) : NULL;
+    } else {
+        cmd = command_find(name);
+    }
+    return cmd && rights_cover(rights, cmd) ? cmd : NULL;
 }
 
 /* May the commands that these arguments name be described here? */
@@ -192,7 +214,7 @@ static void reply_key_spec(struct reply *r, const struct key_spec *spec)
 }
 
 /* Subcommands nest one level deep. */
-static void reply_info(struct reply *r, const struct command *cmd)
+static void reply_info(struct reply *r, struct rights rights, const struct command *cmd)
 {
     reply_array(r, 10);
     reply_bulk(r, view_of(cmd->name, cmd->name_len));
@@ -209,20 +231,26 @@ static void reply_info(struct reply *r, const struct command *cmd)
     if (cmd->sub_count == 0)
         reply_set(r, 0);
     else
-        reply_array(r, cmd->sub_count);
+        reply_array(r, count_shown(rights, cmd->subs, cmd->sub_count));
     for (unsigned i = 0; i < cmd->sub_count; i++)
-        reply_info(r, cmd->subs[i]);
+        if (rights_cover(rights, cmd->subs[i]))
+            reply_info(r, rights, cmd->subs[i]);
 }
 
 void cmd_command(struct call *c)
 {
-    reply_array(c->reply, command_table_count);
+    struct rights rights = rights_here(c);
+
+    reply_array(c->reply, count_shown(rights, command_table, command_table_count));
     for (unsigned i = 0; i < command_table_count; i++)
-        reply_info(c->reply, command_table[i]);
+        if (rights_cover(rights, command_table[i]))
+            reply_info(c->reply, rights, command_table[i]);
 }
 
 void cmd_command_info(struct call *c)
 {
+    struct rights rights = rights_here(c);
+
     if (c->argc == 2) {
         cmd_command(c);
         return;
@@ -231,10 +259,10 @@ void cmd_command_info(struct call *c)
         return;
     reply_array(c->reply, (size_t)c->argc - 2);
     for (int i = 2; i < c->argc; i++) {
-        const struct command *cmd = find_full_name(c->argv[i]);
+        const struct command *cmd = find_full_name(rights, c->argv[i]);
 
         if (cmd)
-            reply_info(c->reply, cmd);
+            reply_info(c->reply, rights, cmd);
         else
             reply_null(c->reply);
     }
@@ -242,7 +270,7 @@ void cmd_command_info(struct call *c)
 
 void cmd_command_count(struct call *c)
 {
-    reply_integer(c->reply, command_table_count);
+    reply_integer(c->reply, (int64_t)count_shown(rights_here(c), command_table, command_table_count));
 }
 
 /* ---- COMMAND DOCS ----------------------------------------------------------------------------------------------- */
@@ -335,7 +363,7 @@ static size_t reply_doc_flags(struct reply *r, const struct command_doc *doc)
 }
 
 /* A name and what is documented under it: one pair of a map. */
-static void reply_docs(struct reply *r, const struct command *cmd)
+static void reply_docs(struct reply *r, struct rights rights, const struct command *cmd)
 {
     const struct command_doc *doc = cmd->doc;
     size_t mark, n = 0;
@@ -357,9 +385,10 @@ static void reply_docs(struct reply *r, const struct command *cmd)
     }
     if (cmd->sub_count > 0) {
         reply_bulk_str(r, "subcommands");
-        reply_map(r, cmd->sub_count);
+        reply_map(r, count_shown(rights, cmd->subs, cmd->sub_count));
         for (unsigned i = 0; i < cmd->sub_count; i++)
-            reply_docs(r, cmd->subs[i]);
+            if (rights_cover(rights, cmd->subs[i]))
+                reply_docs(r, rights, cmd->subs[i]);
         n++;
     }
     reply_insert(r, mark, '%', n);
@@ -368,22 +397,24 @@ static void reply_docs(struct reply *r, const struct command *cmd)
 /* Names that are unknown are left out. */
 void cmd_command_docs(struct call *c)
 {
+    struct rights rights = rights_here(c);
     size_t mark, n = 0;
 
     if (c->argc == 2) {
-        reply_map(c->reply, command_table_count);
+        reply_map(c->reply, count_shown(rights, command_table, command_table_count));
         for (unsigned i = 0; i < command_table_count; i++)
-            reply_docs(c->reply, command_table[i]);
+            if (rights_cover(rights, command_table[i]))
+                reply_docs(c->reply, rights, command_table[i]);
         return;
     }
     if (!names_allowed(c))
         return;
     mark = reply_mark(c->reply);
     for (int i = 2; i < c->argc; i++) {
-        const struct command *cmd = find_full_name(c->argv[i]);
+        const struct command *cmd = find_full_name(rights, c->argv[i]);
 
         if (cmd) {
-            reply_docs(c->reply, cmd);
+            reply_docs(c->reply, rights, cmd);
             n++;
         }
     }
@@ -434,6 +465,7 @@ static list_filter *list_filter_named(struct view name)
 /* COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN glob] */
 void cmd_command_list(struct call *c)
 {
+    struct rights rights = rights_here(c);
     list_filter *filter = NULL;
     struct view arg = VIEW("");
     size_t mark, n = 0;
@@ -452,7 +484,7 @@ void cmd_command_list(struct call *c)
     for (unsigned i = 0; i < command_count; i++) {
         const struct command *cmd = command_by_id[i];
 
-        if (filter(cmd, arg)) {
+        if (rights_cover(rights, cmd) && filter(cmd, arg)) {
             reply_bulk(c->reply, view_of(cmd->name, cmd->name_len));
             n++;
         }

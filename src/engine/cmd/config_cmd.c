@@ -14,21 +14,29 @@
 struct emission {
     struct reply *reply;
     size_t count;
+    bool secrets;
 };
 
 static void emit(void *arg, const char *name, struct view value)
 {
     struct emission *e = arg;
 
+    if (!e->secrets && config_is_secret(view_str(name)))
+        return;
     reply_bulk_str(e->reply, name);
     reply_bulk(e->reply, value);
     e->count++;
 }
 
+static int64_t client_commands(const struct call *c)
+{
+    return atomic_load_explicit(&c->server->config->client_commands, memory_order_relaxed);
+}
+
 /* CONFIG GET pattern [pattern ...] */
 void cmd_config_get(struct call *c)
 {
-    struct emission e = {c->reply, 0};
+    struct emission e = {c->reply, 0, c->session->admin || client_commands(c) == CLIENT_COMMANDS_ALL};
     size_t mark = reply_mark(c->reply);
 
     config_get(c->server->config, c->argv + 2, (size_t)c->argc - 2, emit, &e);
@@ -48,6 +56,11 @@ void cmd_config_set(struct call *c)
         reply_error(c->reply, ERROR_SYNTAX);
         return;
     }
+    for (int i = 2; i < c->argc && !s->admin && client_commands(c) != CLIENT_COMMANDS_ALL; i += 2)
+        if (!config_is_safe(c->argv[i])) {
+            reply_error(c->reply, ERROR_CONFIG_UNSAFE, ERROR_SHOWN(c->argv[i]));
+            return;
+        }
     names = mem_alloc(2 * n * sizeof *names);
     values = names + n;
     for (size_t i = 0; i < n; i++) {

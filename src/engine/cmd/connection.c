@@ -1,12 +1,13 @@
 /*
- * What a connection says about itself to begin, to prove who it is, and to end. There is one user, "default", whose
- * password is requirepass.
+ * What a connection says about itself to begin, to prove who it is, and to end. There is the user "default", whose
+ * password is requirepass, and for replicas another one, whose password is replication-secret (cmd/rights.h).
  */
 #include <string.h>
 
 #include "base/num.h"
 #include "engine/cmd/call.h"
 #include "engine/cmd/client.h"
+#include "engine/cmd/rights.h"
 #include "engine/server/clients.h"
 #include "engine/server/config.h"
 #include "engine/server/server.h"
@@ -39,23 +40,41 @@ static bool password_needed(const struct call *c)
     return c->server->config->requirepass && c->server->config->requirepass[0] != '\0';
 }
 
-/* Authenticates the session; on failure replies and returns false. An unknown user costs the same work. */
-static bool authenticate(struct call *c, struct view user, struct view password)
+/* The session's user is known. */
+static void log_in(struct session *s, bool as_replica)
 {
-    struct session *s = c->session;
-    bool known = view_equal(user, VIEW("default")), right = true;
+    struct card *card = s->card;
 
-    if (password_needed(c))
-        right = secret_equal(password, view_str(c->server->config->requirepass));
-    if (!known || !right) {
-        if (s->auth_failures < UINT8_MAX)
-            s->auth_failures++;
-        reply_error(c->reply, ERROR_WRONGPASS);
-        return false;
-    }
     s->auth_failures = 0;
     s->authenticated = true;
-    return true;
+    s->replica_login = as_replica;
+    if (as_replica) {
+        card_set(card, &card->user, VIEW(RIGHTS_REPLICA));
+        atomic_fetch_or_explicit(&card->flags, CARD_EXEMPT, memory_order_relaxed);
+    }
+}
+
+/* Authenticates the session; on failure replies and returns false. An unknown user costs the same work. A stranger that
+ * fails has to wait for its next try; one that is in already, and could try as often as it likes, is closed. */
+static bool authenticate(struct call *c, struct view user, struct view password)
+{
+    const struct config *config = c->server->config;
+    struct session *s = c->session;
+    bool wants_replica = view_equal(user, VIEW(RIGHTS_REPLICA));
+    bool as_replica = wants_replica && config->replication_secret[0] != '\0';
+    bool known = as_replica || (view_equal(user, VIEW("default")) && !s->outsider);
+    bool right = secret_equal(password, view_str(as_replica ? config->replication_secret : config->requirepass));
+
+    if (known && (right || (!as_replica && !password_needed(c)))) {
+        log_in(s, as_replica);
+        return true;
+    }
+    if (s->auth_failures < UINT8_MAX)
+        s->auth_failures++;
+    if (wants_replica && s->authenticated)
+        s->close_after_reply = true;
+    reply_error(c->reply, ERROR_WRONGPASS);
+    return false;
 }
 
 void cmd_auth(struct call *c)
@@ -165,7 +184,7 @@ void cmd_reset(struct call *c)
     s->db = 0;
     atomic_store_explicit(&card->db, 0, memory_order_relaxed);
     set_resp(c, 2);
-    s->authenticated = s->admin || !password_needed(c);
+    s->authenticated = s->admin || (!password_needed(c) && !s->outsider);
     s->reply_mode = SESSION_REPLY_ON;
     s->no_touch = false;
     atomic_fetch_and_explicit(&card->flags, ~(uint32_t)(CARD_NO_TOUCH | CARD_READONLY), memory_order_relaxed);

@@ -230,10 +230,6 @@ static void role_replica(void *arg, struct replica *p)
 
 void cmd_role(struct call *c)
 {
-    static const char *const states[] = {
-        [LINK_NONE] = "none",           [LINK_CONNECT] = "connect", [LINK_CONNECTING] = "connecting",
-        [LINK_HANDSHAKE] = "handshake", [LINK_TRANSFER] = "sync",   [LINK_CONNECTED] = "connected",
-    };
     struct replication *r = c->server->replication;
     struct role_replicas list = {c, 0};
     unsigned link = atomic_load(&r->link);
@@ -246,7 +242,7 @@ void cmd_role(struct call *c)
         reply_bulk(c->reply, view_str(r->host));
         reply_integer(c->reply, r->port);
         pthread_mutex_unlock(&r->lock);
-        reply_bulk(c->reply, view_str(states[link]));
+        reply_bulk(c->reply, view_str(replication_link_name(link)));
         reply_integer(c->reply, link == LINK_CONNECTED ? (int64_t)oplog_head(c->server->log) : -1);
         return;
     }
@@ -401,46 +397,4 @@ void cmd_failover(struct call *c)
     } else {
         reply_ok(c->reply);
     }
-}
-
-/* ---- the grant ---- */
-
-/* The epoch that the agent speaks in; replies and returns false when there was a later one, or it is not the agent. */
-static bool grant_epoch(struct call *c)
-{
-    struct server *s = c->server;
-    int64_t epoch, last = atomic_load(&s->grant_epoch);
-    char text[NUM_INT_MAX + 1];
-
-    if (!c->session->admin) {
-        reply_error(c->reply, ERROR_ADMIN_ONLY);
-        return false;
-    }
-    if (!call_arg_range(c, 2, 0, INT64_MAX, ERROR_NOT_POSITIVE, &epoch))
-        return false;
-    if (epoch < last) {
-        text[num_format_int(text, last)] = '\0';
-        reply_error(c->reply, ERROR_STALE_EPOCH, text);
-        return false;
-    }
-    atomic_store(&s->grant_epoch, epoch);
-    return true;
-}
-
-void cmd_larder_grant(struct call *c)
-{
-    if (!grant_epoch(c))
-        return;
-    server_restrict(c->server, RESTRICT_NO_GRANT, false);
-    reply_ok(c->reply);
-}
-
-/* Nothing that waits to be confirmed is answered any more: somebody else may decide about it now. */
-void cmd_larder_revoke(struct call *c)
-{
-    if (!grant_epoch(c))
-        return;
-    server_restrict(c->server, RESTRICT_NO_GRANT, true);
-    c->server->ops->close_clients(c->server->ops_arg);
-    reply_ok(c->reply);
 }

@@ -16,11 +16,20 @@ struct transaction;
 
 enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };
 
+/* Descriptors that travel with the bytes of an admin connection. */
+struct session_descriptors {
+    int received; /* came with the command; who takes it puts -1 here, and what nobody took is closed. -1: none */
+    int reply;    /* goes with the reply; -1: none */
+    char reply_name[32]; /* the listener that it is */
+};
+
 struct session {
     struct card *card; /* what CLIENT LIST shows; holds id, names, addresses (server/clients.h) */
     uint32_t db;       /* selected database */
     uint8_t resp;      /* 2 or 3 */
     bool authenticated;
+    bool replica_login;     /* logged in with replication-secret: it may do what a replica must, and nothing else */
+    bool outsider;          /* its address may not connect: it may stay for that login alone */
     bool admin;             /* came over the admin socket: no gate, limit or pause applies */
     bool replays;           /* runs effects out of a log (a primary's stream, a file): nothing expires for it */
     bool local;             /* peer is loopback or a unix socket */
@@ -34,7 +43,8 @@ struct session {
     uint64_t wait_ticket;    /* what it waits for */
     uint64_t write_offset;   /* where in the log its last write ends */
     struct replica *replica; /* it introduced itself as a replica's (server/replication.h); else NULL */
-    struct transaction *transaction; /* MULTI and WATCH (cmd/transaction.h); NULL when neither was used */
+    struct session_descriptors *descriptors; /* of an admin connection; else NULL */
+    struct transaction *transaction;         /* MULTI and WATCH (cmd/transaction.h); NULL when neither was used */
 };
 
 #endif

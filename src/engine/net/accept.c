@@ -1,12 +1,10 @@
 /* Accepting connections: see accept.h. */
 #include "engine/net/accept.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -46,9 +44,10 @@ static bool watches(struct listener *const *watched, unsigned n, const struct li
 
 static void hear(struct worker *w, const struct listener *l)
 {
-    worker_watch(w, l->fd, worker_tag(l->fd), EPOLLIN | EPOLLEXCLUSIVE);
+    listeners_hear(w->listeners, l, w->epoll, worker_tag(l->fd));
 }
 
+/* One that was retired is out already. */
 static void unhear(struct worker *w, const struct listener *l)
 {
     epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
@@ -161,22 +160,6 @@ unsigned accept_tick(struct worker *w)
 
 /* ---- new connections ---- */
 
-/* "127.0.0.1:6379", "[::1]:6379", or "path:0" for a unix socket. */
-static void describe(const struct sockaddr_storage *sa, const char *path, char *out, size_t size)
-{
-    char ip[INET6_ADDRSTRLEN];
-
-    if (sa->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
-        snprintf(out, size, "%s:%u", inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip), ntohs(v4->sin_port));
-    } else if (sa->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
-        snprintf(out, size, "[%s]:%u", inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip), ntohs(v6->sin6_port));
-    } else {
-        snprintf(out, size, "%s:0", path);
-    }
-}
-
 static bool is_local(const struct sockaddr_storage *sa)
 {
     if (sa->ss_family == AF_INET)
@@ -217,8 +200,8 @@ static uint32_t free_slot(struct worker *w)
     return w->slot_next;
 }
 
-/* Takes a new connection over. */
-static void adopt(struct worker *w, int fd, const struct sockaddr_storage *peer)
+/* Takes a new connection over. outsider: its address may not connect, but it may log in as a replica. */
+static void adopt(struct worker *w, int fd, struct listener *l, const struct sockaddr_storage *peer, bool outsider)
 {
     struct server *s = server_of(w);
     struct sockaddr_storage local = {0};
@@ -228,15 +211,17 @@ static void adopt(struct worker *w, int fd, const struct sockaddr_storage *peer)
 
     getsockname(fd, (struct sockaddr *)&local, &len);
     set_options(w, fd, &local);
-    describe(peer, s->config->unixsocket, addr, sizeof addr);
-    describe(&local, s->config->unixsocket, laddr, sizeof laddr);
+    listener_describe(peer, s->config->unixsocket, addr, sizeof addr);
+    listener_describe(&local, s->config->unixsocket, laddr, sizeof laddr);
     conn_init(c, s, fd);
+    c->listener = l;
     c->slot = free_slot(w);
     c->accepted_ms = w->mono_ms;
     c->events = EPOLLIN;
     c->client.handle.worker = w->index | c->slot << 8;
     c->client.session.local = is_local(&local) && is_local(peer);
-    c->client.session.authenticated = !is_set(&w->listeners->password_set);
+    c->client.session.outsider = outsider;
+    c->client.session.authenticated = !is_set(&w->listeners->password_set) && !outsider;
     c->stranger = !c->client.session.authenticated;
     c->client.session.card =
         clients_add(s->clients, fd, c->client.handle.worker, addr, laddr, local.ss_family == AF_UNIX ? CARD_UNIX : 0);
@@ -252,16 +237,24 @@ static void adopt(struct worker *w, int fd, const struct sockaddr_storage *peer)
     }
 }
 
-static void refuse(struct worker *w, int fd, const char *text, size_t n)
+static void refuse(struct worker *w, int fd, struct listener *l, const char *text, size_t n)
 {
     if (n && write(fd, text, n) < 0)
         n = 0; /* it will see the close */
     tally_add(&w->ex.thread->refused, 1);
     close(fd);
+    listener_release(w->listeners, l);
+}
+
+/* May it stay, if only to log in as a replica? */
+static bool may_stay(struct listeners *ls, const struct sockaddr_storage *peer, bool *outsider)
+{
+    *outsider = !listeners_allowed(ls, peer);
+    return !*outsider || is_set(&ls->secret_set);
 }
 
 /* Is that peer, and one more connection, welcome? Closes the socket when not. */
-static bool admitted(struct worker *w, int fd, const struct sockaddr_storage *peer)
+static bool admitted(struct worker *w, int fd, struct listener *l, const struct sockaddr_storage *peer, bool *outsider)
 {
     struct server *s = server_of(w);
     struct listeners *ls = w->listeners;
@@ -270,48 +263,53 @@ static bool admitted(struct worker *w, int fd, const struct sockaddr_storage *pe
         "-DENIED Larder is running in protected mode because no password is set and a client outside this host "
         "connected. Set requirepass, or allow-from, or switch protected-mode off.\r\n";
 
-    if (!listeners_allowed(ls, peer)) {
-        refuse(w, fd, NULL, 0);
+    if (!may_stay(ls, peer, outsider)) {
+        refuse(w, fd, l, NULL, 0);
         return false;
     }
     if (s->config->protected_mode && !is_set(&ls->password_set) && !is_set(&ls->allow_set) && !is_local(peer)) {
-        refuse(w, fd, is_protected, sizeof is_protected - 1);
+        refuse(w, fd, l, is_protected, sizeof is_protected - 1);
         return false;
     }
     if (clients_count(s->clients) >= (uint64_t)s->config->maxclients) {
-        refuse(w, fd, full, sizeof full - 1);
+        refuse(w, fd, l, full, sizeof full - 1);
         return false;
     }
     return true;
 }
 
-void accept_adopt(struct worker *w, int fd)
+void accept_adopt(struct worker *w, int fd, struct listener *l)
 {
     struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
+    bool outsider;
 
-    /* allow-from may have changed since, and the message that tells so been handled before this one */
-    if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && listeners_allowed(w->listeners, &peer)) {
-        adopt(w, fd, &peer);
+    /* who may come, and whether it may stay, may have changed since, and the message that tells so been handled before
+     * this one */
+    if (!atomic_load(&l->cut) && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+        may_stay(w->listeners, &peer, &outsider)) {
+        adopt(w, fd, l, &peer, outsider);
         return;
     }
-    refuse(w, fd, NULL, 0);
+    refuse(w, fd, l, NULL, 0);
     atomic_fetch_sub(&w->load, 1);
 }
 
 void accept_some(struct worker *w, int listener)
 {
+    struct listener *l;
     unsigned at = 0;
 
     while (at < w->watched_count && w->watched[at]->fd != listener)
         at++;
     if (at == w->watched_count) /* given up in this turn */
         return;
+    l = w->watched[at];
     for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
         struct sockaddr_storage peer = {0};
-        socklen_t len = sizeof peer;
         struct worker *least = w;
-        int fd = accept4(listener, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        bool outsider;
+        int fd = listener_accept(l, &peer);
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
         if (fd < 0) {
@@ -319,15 +317,15 @@ void accept_some(struct worker *w, int listener)
                 go_deaf(w, errno);
             return;
         }
-        if (!admitted(w, fd, &peer))
+        if (!admitted(w, fd, l, &peer, &outsider))
             continue;
         for (unsigned k = 0; k < w->peer_count; k++)
             if (atomic_load(&w->peers[k]->load) < atomic_load(&least->load))
                 least = w->peers[k];
         atomic_fetch_add(&least->load, 1);
         if (least == w)
-            adopt(w, fd, &peer);
+            adopt(w, fd, l, &peer, outsider);
         else
-            inbox_post(&least->inbox, (struct message){MESSAGE_ADOPT, fd, 0});
+            inbox_post(&least->inbox, (struct message){MESSAGE_ADOPT, fd, (uintptr_t)l});
     }
 }

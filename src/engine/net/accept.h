@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+struct listener;
 struct worker;
 
 struct stranger {
@@ -33,8 +34,8 @@ void accept_end(struct worker *w);
 /* A listener is readable. */
 void accept_some(struct worker *w, int fd);
 
-/* Takes over a connection that another worker accepted. */
-void accept_adopt(struct worker *w, int fd);
+/* Takes over a connection that another worker accepted from l. */
+void accept_adopt(struct worker *w, int fd, struct listener *l);
 
 /* After accepting failed for want of files or memory: tries again from the next turn on. */
 void accept_retry(struct worker *w);

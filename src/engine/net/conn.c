@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/cmd/rights.h"
 #include "engine/cmd/transaction.h"
 #include "engine/log/oplog.h"
 #include "engine/net/feed.h"
@@ -122,6 +123,7 @@ void conn_bury(struct worker *w)
         resp_writer_free(&c->out);
         resp_partial_free(&c->partial);
         buf_free(&c->in);
+        listener_release(w->listeners, c->listener);
         mem_free(c);
     }
 }
@@ -252,6 +254,17 @@ static void apply_reply_mode(struct conn *c, size_t mark, unsigned shares)
     resp_writer_cut(&c->out, mark, shares);
 }
 
+/* What the client has no right to is a name that nobody knows, and so may be its container's. */
+static void withhold_command(struct exec_request *r, struct rights rights)
+{
+    if (__builtin_expect(r->command && rights_cover(rights, r->command), 1))
+        return;
+    if (r->container && !rights_cover(rights, r->container))
+        r->container = NULL;
+    r->command = NULL;
+    r->key_count = 0;
+}
+
 /* Parses up to BATCH_MAX requests; ends[i] is how much of the input the first i + 1 take. */
 static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_request *requests, size_t *ends, bool *is_bad,
                             char *error)
@@ -259,6 +272,7 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
     const struct config *cfg = server_of(w)->config;
     struct resp_limits limits = {setting(&cfg->proto_max_bulk_len), INT32_MAX, c->client.session.authenticated};
     size_t at = 0, live = buf_live(&c->in);
+    const struct rights rights = rights_of(cfg, &c->client.session);
     const char *head = buf_head(&c->in);
     unsigned n = 0;
 
@@ -288,6 +302,8 @@ static unsigned parse_batch(struct worker *w, struct conn *c, struct exec_reques
             continue;
         }
         exec_prepare(&w->ex, r.argv, r.argc, &requests[n]);
+        if (rights.mask != 0)
+            withhold_command(&requests[n], rights);
         if (*p == '*')
             requests[n].raw = p;
         ends[n++] = at;

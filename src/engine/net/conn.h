@@ -20,6 +20,7 @@ enum conn_state {
 
 struct conn {
     struct conn *next_closed;
+    struct listener *listener; /* through which it came; NULL on the admin socket */
     int fd;
     uint32_t slot;
     uint8_t state;    /* enum conn_state */
@@ -53,6 +54,7 @@ struct conn {
     struct exec_client client;
 };
 
+struct listener;
 struct server;
 struct worker;
 

@@ -10,12 +10,13 @@
 enum message_kind {
     MESSAGE_RESUME,   /* fd: slot, id: run the parked connection's command again */
     MESSAGE_DONE,     /* fd: slot, id: its slow-lane job is over */
-    MESSAGE_ADOPT,    /* fd: take this new connection */
+    MESSAGE_ADOPT,    /* fd: take this new connection; id: the address of its listener */
     MESSAGE_KILL,     /* fd: slot, id: close it */
     MESSAGE_HELD,     /* run again what the gate or CLIENT PAUSE held back */
     MESSAGE_LISTEN,   /* the set of listeners changed */
     MESSAGE_CLOSE,    /* close every connection of a client */
-    MESSAGE_RECHECK,  /* allow-from changed */
+    MESSAGE_CUT,      /* close those that came through a listener that is cut */
+    MESSAGE_RECHECK,  /* who may connect changed */
     MESSAGE_TOUCH,    /* fd: slot, id: its record as a replica changed */
     MESSAGE_PROGRESS, /* what replies and commands wait for has come further */
     MESSAGE_STOP,

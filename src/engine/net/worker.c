@@ -60,6 +60,7 @@ void worker_init(struct worker *w, struct exec_shared *shared, struct thread *th
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     inbox_init(&w->inbox);
     worker_watch(w, w->inbox.eventfd, worker_tag(w->inbox.eventfd), EPOLLIN);
+    listeners_add_epoll(listeners, w->epoll);
     accept_listen(w);
 }
 
@@ -96,7 +97,14 @@ static void recheck(struct worker *w, struct conn *c)
     struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
 
-    if (getpeername(c->fd, (struct sockaddr *)&peer, &len) == 0 && !listeners_allowed(w->listeners, &peer))
+    if (!(atomic_load_explicit(&c->client.session.card->flags, memory_order_relaxed) & CARD_EXEMPT) &&
+        getpeername(c->fd, (struct sockaddr *)&peer, &len) == 0 && !listeners_allowed(w->listeners, &peer))
+        conn_close(w, c);
+}
+
+static void close_cut(struct worker *w, struct conn *c)
+{
+    if (atomic_load(&c->listener->cut))
         conn_close(w, c);
 }
 
@@ -177,7 +185,7 @@ static void handle_message(struct worker *w, const struct message *m)
         conn_lane_done(w, c);
         break;
     case MESSAGE_ADOPT:
-        accept_adopt(w, m->fd);
+        accept_adopt(w, m->fd, (struct listener *)(uintptr_t)m->id);
         break;
     case MESSAGE_KILL:
         /* one that closes by itself sends its reply first */
@@ -195,6 +203,9 @@ static void handle_message(struct worker *w, const struct message *m)
         break;
     case MESSAGE_CLOSE:
         each_conn(w, conn_close);
+        break;
+    case MESSAGE_CUT:
+        each_conn(w, close_cut);
         break;
     case MESSAGE_TOUCH:
         feed_touch(w, c);

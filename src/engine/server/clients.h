@@ -24,6 +24,7 @@ enum card_flag {                            /* letters of CLIENT LIST's flags */
                  CARD_NO_TOUCH = 1 << 6,    /* T */
                  CARD_READONLY = 1 << 7,    /* r */
                  CARD_REPLICA = 1 << 9,     /* S */
+                 CARD_EXEMPT = 1 << 10,     /* no letter: rules about peers do not concern it */
                  CARD_ADMIN = 1 << 8,       /* not in the registry's lists: the admin socket's */
 };
 

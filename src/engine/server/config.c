@@ -375,6 +375,20 @@ bool config_protected_ok(const struct config *c, bool local)
     return c->enable_protected_configs == ENABLE_YES || (c->enable_protected_configs == ENABLE_LOCAL && local);
 }
 
+bool config_is_safe(struct view name)
+{
+    const struct config_row *row = config_row_find(name);
+
+    return row == NULL || (row->flags & ROW_SAFE) != 0;
+}
+
+bool config_is_secret(struct view name)
+{
+    const struct config_row *row = config_row_find(name);
+
+    return row != NULL && (row->flags & ROW_SECRET) != 0;
+}
+
 /* One pair of a CONFIG SET. */
 struct change {
     const struct config_row *row;
@@ -539,7 +553,7 @@ static void emit_row(struct emitter *e, size_t i, bool alias, const char *name)
 {
     bool *seen = &e->seen[i * 2 + alias];
 
-    if (*seen)
+    if (*seen || (config_rows()[i].flags & ROW_UNSHOWN))
         return;
     *seen = true;
     buf_clear(&e->value);

@@ -38,6 +38,13 @@ enum config_durability { /* durability: who has a write before it is answered */
                          DURABILITY_QUORUM,
 };
 
+enum config_client_commands { /* client-commands: cmd/rights.h */
+                              CLIENT_COMMANDS_ALL,
+                              CLIENT_COMMANDS_RELAXED,
+                              CLIENT_COMMANDS_MANAGED,
+                              CLIENT_COMMANDS_STRICT,
+};
+
 struct config_output_limit { /* client-output-buffer-limit, per class */
     config_number hard, soft, soft_seconds;
 };
@@ -47,7 +54,7 @@ struct config {
     /* network */
     config_number port, tcp_backlog, timeout, tcp_keepalive, maxclients, login_timeout, protected_mode, threads,
         unixsocketperm;
-    char *bind, *unixsocket, *admin_socket, *allow_from, *bind_source_addr;
+    char *bind, *unixsocket, *admin_socket, *node_id, *node_lock, *allow_from, *bind_source_addr;
     /* limits */
     config_number client_query_buffer_limit, proto_max_bulk_len;
     config_number maxmemory_clients; /* bytes; a percentage of maxmemory is negative: -10 for "10%" */
@@ -72,8 +79,8 @@ struct config {
     config_number repl_backlog_size, repl_backlog_ttl, min_replicas_to_write, min_replicas_max_lag;
     config_number durability, durability_timeout, durability_members, grant_required;
     /* access */
-    char *requirepass;
-    config_number enable_debug_command, enable_protected_configs, enable_module_command;
+    char *requirepass, *replication_secret;
+    config_number client_commands, enable_debug_command, enable_protected_configs, enable_module_command;
     /* process */
     config_number daemonize, supervised, syslog_enabled, always_show_logo;
     config_number loglevel;         /* enum log_level */
@@ -122,6 +129,12 @@ void config_read_unlock(const struct config *c);
 
 /* Does enable-protected-configs let a client, local or not, set protected directives? */
 bool config_protected_ok(const struct config *c, bool local);
+
+/* May clients set that directive where `client-commands relaxed` lets them set some? An unknown one they may try to. */
+bool config_is_safe(struct view name);
+
+/* Does it hold a password? Clients see those with `client-commands all` only; replication-secret, nobody does. */
+bool config_is_secret(struct view name);
 
 /* Calls hook after that directive changed by config_set; it returns 0, or -1 with a reason in err. A hook that stands on
  * several directives with the same arg is called once for all that change together. */

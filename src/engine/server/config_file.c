@@ -49,8 +49,9 @@ static struct view trim(struct view v)
 
 static bool carries_secret(struct view line)
 {
-    static const char *const names[] = {"requirepass", "masterauth",        "primaryauth",
-                                        "user",        "tls-key-file-pass", "tls-client-key-file-pass"};
+    static const char *const names[] = {
+        "requirepass",       "masterauth", "primaryauth", "user", "tls-key-file-pass", "tls-client-key-file-pass",
+        "replication-secret"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (line.n >= strlen(names[i]) && view_equal_case(view_of(line.p, strlen(names[i])), view_str(names[i])))

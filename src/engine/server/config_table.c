@@ -21,6 +21,8 @@
 #define FIXED ROW_IMMUTABLE
 #define HIDDEN ROW_HIDDEN
 #define LOUD ROW_LOUD
+#define SAFE ROW_SAFE
+#define SECRET ROW_SECRET
 
 #define KB INT64_C(1024)
 #define MB (KB * 1024)
@@ -99,6 +101,14 @@ static const struct config_name protections[] = {
     {NULL, 0, false},
 };
 
+static const struct config_name client_commands[] = {
+    {"all", CLIENT_COMMANDS_ALL, false},
+    {"relaxed", CLIENT_COMMANDS_RELAXED, false},
+    {"managed", CLIENT_COMMANDS_MANAGED, false},
+    {"strict", CLIENT_COMMANDS_STRICT, false},
+    {NULL, 0, false},
+};
+
 static const struct config_name fsyncs[] = {
     {"everysec", FSYNC_EVERYSEC, false},
     {"always", FSYNC_ALWAYS, false},
@@ -171,6 +181,10 @@ static const struct config_row rows[] = {
     INT("threads", NULL, FIXED, F(threads), 0, THREADS_LIMIT, 0),
     WORDS("allow-from", NULL, 0, F(allow_from), "", config_rule_allow_from),
     STRING("admin-socket", NULL, FIXED, F(admin_socket), "", config_rule_socket),
+    STRING("node-lock", NULL, FIXED, F(node_lock), "", NULL),
+    STRING("node-id", NULL, FIXED, F(node_id), "", NULL),
+    ENUM("client-commands", NULL, ROW_PROTECTED, F(client_commands), client_commands, CLIENT_COMMANDS_ALL),
+    STRING("replication-secret", NULL, ROW_PROTECTED | SECRET | ROW_UNSHOWN, F(replication_secret), "", NULL),
     ENUM("durability", NULL, 0, F(durability), durabilities, DURABILITY_ASYNC),
     INT("durability-timeout", NULL, 0, F(durability_timeout), 1, INT_MAX, 5000),
     BOOL("grant-required", NULL, FIXED, F(grant_required), 0),
@@ -211,7 +225,7 @@ static const struct config_row rows[] = {
     INT("watchdog-period", NULL, HIDDEN, NONE, 0, INT_MAX, 0),
 
     /* Access */
-    STRING("requirepass", NULL, 0, F(requirepass), "", NULL),
+    STRING("requirepass", NULL, SECRET, F(requirepass), "", NULL),
     ENUM("enable-debug-command", NULL, FIXED, F(enable_debug_command), protections, ENABLE_NO),
     ENUM("enable-protected-configs", NULL, FIXED, F(enable_protected_configs), protections, ENABLE_NO),
     ENUM("enable-module-command", NULL, FIXED, F(enable_module_command), protections, ENABLE_NO),
@@ -228,48 +242,48 @@ static const struct config_row rows[] = {
     /* Keyspace and memory */
     INT("databases", NULL, FIXED, F(databases), 1, 65536, 16),
     MEMORY("maxmemory", NULL, 0, F(maxmemory), 0, 0),
-    ENUM("maxmemory-policy", NULL, 0, F(maxmemory_policy), policies, POLICY_NOEVICTION),
-    INT("maxmemory-samples", NULL, 0, F(maxmemory_samples), 1, INT_MAX, 5),
-    INT("maxmemory-eviction-tenacity", NULL, 0, F(maxmemory_eviction_tenacity), 0, 100, 10),
-    INT("lfu-log-factor", NULL, 0, F(lfu_log_factor), 0, INT_MAX, 10),
-    INT("lfu-decay-time", NULL, 0, F(lfu_decay_time), 0, INT_MAX, 1),
-    INT("active-expire-effort", NULL, 0, F(active_expire_effort), 1, 10, 1),
-    BOOL("lazyfree-lazy-eviction", NULL, 0, F(lazyfree_lazy_eviction), 0),
-    BOOL("lazyfree-lazy-expire", NULL, 0, F(lazyfree_lazy_expire), 0),
-    BOOL("lazyfree-lazy-server-del", NULL, 0, F(lazyfree_lazy_server_del), 0),
-    BOOL("lazyfree-lazy-user-del", NULL, 0, F(lazyfree_lazy_user_del), 0),
-    BOOL("lazyfree-lazy-user-flush", NULL, 0, F(lazyfree_lazy_user_flush), 0),
-    BOOL("activerehashing", NULL, 0, NONE, 1),
+    ENUM("maxmemory-policy", NULL, SAFE, F(maxmemory_policy), policies, POLICY_NOEVICTION),
+    INT("maxmemory-samples", NULL, SAFE, F(maxmemory_samples), 1, INT_MAX, 5),
+    INT("maxmemory-eviction-tenacity", NULL, SAFE, F(maxmemory_eviction_tenacity), 0, 100, 10),
+    INT("lfu-log-factor", NULL, SAFE, F(lfu_log_factor), 0, INT_MAX, 10),
+    INT("lfu-decay-time", NULL, SAFE, F(lfu_decay_time), 0, INT_MAX, 1),
+    INT("active-expire-effort", NULL, SAFE, F(active_expire_effort), 1, 10, 1),
+    BOOL("lazyfree-lazy-eviction", NULL, SAFE, F(lazyfree_lazy_eviction), 0),
+    BOOL("lazyfree-lazy-expire", NULL, SAFE, F(lazyfree_lazy_expire), 0),
+    BOOL("lazyfree-lazy-server-del", NULL, SAFE, F(lazyfree_lazy_server_del), 0),
+    BOOL("lazyfree-lazy-user-del", NULL, SAFE, F(lazyfree_lazy_user_del), 0),
+    BOOL("lazyfree-lazy-user-flush", NULL, SAFE, F(lazyfree_lazy_user_flush), 0),
+    BOOL("activerehashing", NULL, SAFE, NONE, 1),
     BOOL("jemalloc-bg-thread", NULL, 0, NONE, 1),
-    BOOL("activedefrag", NULL, 0, F(activedefrag), 0),
-    MEMORY("active-defrag-ignore-bytes", NULL, 0, F(active_defrag_ignore_bytes), 1, 100 * MB),
-    INT("active-defrag-threshold-lower", NULL, 0, F(active_defrag_threshold_lower), 0, 1000, 10),
-    INT("active-defrag-threshold-upper", NULL, 0, F(active_defrag_threshold_upper), 0, 1000, 100),
-    INT("active-defrag-cycle-min", NULL, 0, F(active_defrag_cycle_min), 1, 99, 1),
-    INT("active-defrag-cycle-max", NULL, 0, F(active_defrag_cycle_max), 1, 99, 25),
-    INT("active-defrag-max-scan-fields", NULL, 0, NONE, 1, INT64_MAX, 1000),
-    STRING("notify-keyspace-events", NULL, 0, NONE, "", config_rule_notify),
-    INT("tracking-table-max-keys", NULL, 0, NONE, 0, INT64_MAX, 1000000),
+    BOOL("activedefrag", NULL, SAFE, F(activedefrag), 0),
+    MEMORY("active-defrag-ignore-bytes", NULL, SAFE, F(active_defrag_ignore_bytes), 1, 100 * MB),
+    INT("active-defrag-threshold-lower", NULL, SAFE, F(active_defrag_threshold_lower), 0, 1000, 10),
+    INT("active-defrag-threshold-upper", NULL, SAFE, F(active_defrag_threshold_upper), 0, 1000, 100),
+    INT("active-defrag-cycle-min", NULL, SAFE, F(active_defrag_cycle_min), 1, 99, 1),
+    INT("active-defrag-cycle-max", NULL, SAFE, F(active_defrag_cycle_max), 1, 99, 25),
+    INT("active-defrag-max-scan-fields", NULL, SAFE, NONE, 1, INT64_MAX, 1000),
+    STRING("notify-keyspace-events", NULL, SAFE, NONE, "", config_rule_notify),
+    INT("tracking-table-max-keys", NULL, SAFE, NONE, 0, INT64_MAX, 1000000),
 
     /* Encodings */
-    INT("hash-max-listpack-entries", "hash-max-ziplist-entries", 0, NONE, 0, INT64_MAX, 512),
-    MEMORY("hash-max-listpack-value", "hash-max-ziplist-value", 0, NONE, 0, 64),
-    INT("list-max-listpack-size", "list-max-ziplist-size", 0, NONE, INT_MIN, INT_MAX, -2),
-    INT("list-compress-depth", NULL, 0, NONE, 0, INT_MAX, 0),
-    INT("set-max-intset-entries", NULL, 0, NONE, 0, INT64_MAX, 512),
-    INT("zset-max-listpack-entries", "zset-max-ziplist-entries", 0, NONE, 0, INT64_MAX, 128),
-    MEMORY("zset-max-listpack-value", "zset-max-ziplist-value", 0, NONE, 0, 64),
-    MEMORY("hll-sparse-max-bytes", NULL, 0, NONE, 0, 3000),
-    MEMORY("stream-node-max-bytes", NULL, 0, NONE, 0, 4096),
-    INT("stream-node-max-entries", NULL, 0, NONE, 0, INT64_MAX, 100),
+    INT("hash-max-listpack-entries", "hash-max-ziplist-entries", SAFE, NONE, 0, INT64_MAX, 512),
+    MEMORY("hash-max-listpack-value", "hash-max-ziplist-value", SAFE, NONE, 0, 64),
+    INT("list-max-listpack-size", "list-max-ziplist-size", SAFE, NONE, INT_MIN, INT_MAX, -2),
+    INT("list-compress-depth", NULL, SAFE, NONE, 0, INT_MAX, 0),
+    INT("set-max-intset-entries", NULL, SAFE, NONE, 0, INT64_MAX, 512),
+    INT("zset-max-listpack-entries", "zset-max-ziplist-entries", SAFE, NONE, 0, INT64_MAX, 128),
+    MEMORY("zset-max-listpack-value", "zset-max-ziplist-value", SAFE, NONE, 0, 64),
+    MEMORY("hll-sparse-max-bytes", NULL, SAFE, NONE, 0, 3000),
+    MEMORY("stream-node-max-bytes", NULL, SAFE, NONE, 0, 4096),
+    INT("stream-node-max-entries", NULL, SAFE, NONE, 0, INT64_MAX, 100),
 
     /* Scripts, observation */
-    INT("busy-reply-threshold", "lua-time-limit", 0, F(lua_time_limit), 0, INT64_MAX, 5000),
-    INT("slowlog-log-slower-than", "commandlog-execution-slower-than", 0, NONE, -1, INT64_MAX, 10000),
-    INT("slowlog-max-len", "commandlog-slow-execution-max-len", 0, NONE, 0, INT64_MAX, 128),
-    INT("latency-monitor-threshold", NULL, 0, NONE, 0, INT64_MAX, 0),
-    BOOL("latency-tracking", NULL, ROW_BY_NAME, NONE, 1),
-    WORDS("latency-tracking-info-percentiles", NULL, ROW_BY_NAME, NONE, "50 99 99.9", config_rule_percentiles),
+    INT("busy-reply-threshold", "lua-time-limit", SAFE, F(lua_time_limit), 0, INT64_MAX, 5000),
+    INT("slowlog-log-slower-than", "commandlog-execution-slower-than", SAFE, NONE, -1, INT64_MAX, 10000),
+    INT("slowlog-max-len", "commandlog-slow-execution-max-len", SAFE, NONE, 0, INT64_MAX, 128),
+    INT("latency-monitor-threshold", NULL, SAFE, NONE, 0, INT64_MAX, 0),
+    BOOL("latency-tracking", NULL, ROW_BY_NAME | SAFE, NONE, 1),
+    WORDS("latency-tracking-info-percentiles", NULL, ROW_BY_NAME | SAFE, NONE, "50 99 99.9", config_rule_percentiles),
 
     /* Snapshots and the append-only file */
     TEXT("save", NULL, ROW_SAVE, 0, F(save), "3600 1 300 100 60 10000", config_rule_save),
@@ -298,7 +312,7 @@ static const struct config_row rows[] = {
 
     /* Replication */
     WORDS("replicaof", "slaveof", FIXED, F(replicaof), "", config_rule_replicaof),
-    STRING("masterauth", "primaryauth", 0, F(masterauth), "", NULL),
+    STRING("masterauth", "primaryauth", SECRET, F(masterauth), "", NULL),
     STRING("masteruser", "primaryuser", 0, F(masteruser), "", NULL),
     BOOL("replica-serve-stale-data", "slave-serve-stale-data", 0, F(replica_serve_stale_data), 1),
     BOOL("replica-read-only", "slave-read-only", 0, F(replica_read_only), 1),
@@ -350,10 +364,10 @@ static const struct config_row rows[] = {
     ENUM("tls-auth-clients", NULL, 0, NONE, tls_client_checks, 1),
     STRING("tls-cert-file", NULL, 0, NONE, "", NULL),
     STRING("tls-key-file", NULL, 0, NONE, "", NULL),
-    STRING("tls-key-file-pass", NULL, 0, NONE, "", NULL),
+    STRING("tls-key-file-pass", NULL, SECRET, NONE, "", NULL),
     STRING("tls-client-cert-file", NULL, 0, NONE, "", NULL),
     STRING("tls-client-key-file", NULL, 0, NONE, "", NULL),
-    STRING("tls-client-key-file-pass", NULL, 0, NONE, "", NULL),
+    STRING("tls-client-key-file-pass", NULL, SECRET, NONE, "", NULL),
     STRING("tls-dh-params-file", NULL, 0, NONE, "", NULL),
     STRING("tls-ca-cert-file", NULL, 0, NONE, "", NULL),
     STRING("tls-ca-cert-dir", NULL, 0, NONE, "", NULL),
@@ -366,8 +380,8 @@ static const struct config_row rows[] = {
     INT("tls-session-cache-timeout", NULL, 0, NONE, 0, INT_MAX, 300),
 
     /* Redis 7.2 */
-    INT("set-max-listpack-entries", NULL, 0, NONE, 0, INT64_MAX, 128),
-    MEMORY("set-max-listpack-value", NULL, 0, NONE, 0, 64),
+    INT("set-max-listpack-entries", NULL, SAFE, NONE, 0, INT64_MAX, 128),
+    MEMORY("set-max-listpack-value", NULL, SAFE, NONE, 0, 64),
     STRING("locale-collate", NULL, 0, NONE, "", NULL),
     STRING("cluster-announce-human-nodename", NULL, 0, NONE, "", config_rule_hostname),
 
@@ -391,13 +405,13 @@ static const struct config_row rows[] = {
     INT("cluster-blacklist-ttl", NULL, 0, NONE, 0, INT64_MAX, 60),
     INT("cluster-databases", NULL, FIXED, NONE, 1, INT_MAX, 1),
     ENUM("cluster-config-save-behavior", NULL, 0, NONE, cluster_saves, 0),
-    INT("commandlog-request-larger-than", NULL, 0, NONE, -1, INT64_MAX, MB),
-    INT("commandlog-large-request-max-len", NULL, 0, NONE, 0, INT64_MAX, 128),
-    INT("commandlog-reply-larger-than", NULL, 0, NONE, -1, INT64_MAX, MB),
-    INT("commandlog-large-reply-max-len", NULL, 0, NONE, 0, INT64_MAX, 128),
+    INT("commandlog-request-larger-than", NULL, SAFE, NONE, -1, INT64_MAX, MB),
+    INT("commandlog-large-request-max-len", NULL, SAFE, NONE, 0, INT64_MAX, 128),
+    INT("commandlog-reply-larger-than", NULL, SAFE, NONE, -1, INT64_MAX, MB),
+    INT("commandlog-large-reply-max-len", NULL, SAFE, NONE, 0, INT64_MAX, 128),
     INT("prefetch-batch-max-size", NULL, 0, NONE, 0, 128, 16),
     INT("events-per-io-thread", NULL, HIDDEN, NONE, 0, INT_MAX, 2),
-    INT("active-defrag-cycle-us", NULL, 0, NONE, 0, 100000, 500),
+    INT("active-defrag-cycle-us", NULL, SAFE, NONE, 0, 100000, 500),
     INT("max-new-connections-per-cycle", NULL, 0, NONE, 1, 1000, 10),
     INT("max-new-tls-connections-per-cycle", NULL, 0, NONE, 1, 1000, 1),
     ENUM("rdb-version-check", NULL, 0, NONE, version_checks, 0),

@@ -37,6 +37,9 @@ enum row_flag {
     ROW_HIDDEN = 1 << 2,    /* no glob of CONFIG GET finds it */
     ROW_LOUD = 1 << 3,      /* being without meaning here deserves a warning, unless it has its default */
     ROW_ALWAYS = 1 << 4,    /* rewritten even with its default */
+    ROW_SAFE = 1 << 6,      /* config_is_safe */
+    ROW_SECRET = 1 << 7,    /* config_is_secret */
+    ROW_UNSHOWN = 1 << 8,   /* CONFIG GET does not show it at all */
     ROW_BY_NAME = 1 << 5,   /* has an effect without a field: somebody reads it by its name */
 };
 

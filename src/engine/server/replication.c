@@ -406,6 +406,16 @@ void replication_each(struct replication *r, void (*fn)(void *arg, struct replic
     pthread_mutex_unlock(&r->lock);
 }
 
+const char *replication_link_name(unsigned link)
+{
+    static const char *const names[] = {
+        [LINK_NONE] = "none",           [LINK_CONNECT] = "connect", [LINK_CONNECTING] = "connecting",
+        [LINK_HANDSHAKE] = "handshake", [LINK_TRANSFER] = "sync",   [LINK_CONNECTED] = "connected",
+    };
+
+    return names[link];
+}
+
 const char *replica_state_name(unsigned state)
 {
     static const char *const names[] = {

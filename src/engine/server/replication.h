@@ -165,6 +165,9 @@ void replication_ask(struct replication *r, struct thread *t);
 /* Calls fn for each replica that has asked to synchronise, under the lock. */
 void replication_each(struct replication *r, void (*fn)(void *arg, struct replica *p), void *arg);
 
+/* "connected", "sync" and so on, as ROLE says it. */
+const char *replication_link_name(unsigned link);
+
 /* "online", "wait_bgsave" and so on, as INFO says it. */
 const char *replica_state_name(unsigned state);
 

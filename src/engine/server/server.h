@@ -6,11 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/view.h"
 #include "engine/server/defrag_cycle.h"
 #include "engine/store/thread.h"
 
 struct clients;
 struct config;
+struct config_cidr;
 struct keyspace;
 struct oplog;
 struct persistence;
@@ -22,6 +24,12 @@ enum shutdown_option {
     SHUTDOWN_SAVE = 2,
     SHUTDOWN_NOW = 4,   /* replicas are not waited for */
     SHUTDOWN_FORCE = 8, /* it ends though it could not save */
+};
+
+/* A listener as an agent sees it. */
+struct server_listener {
+    const char *name, *address;
+    uint64_t accepted; /* connections that ever came through it */
 };
 
 /* What commands ask of the layers above them. */
@@ -45,6 +53,15 @@ struct server_ops {
     void (*close_clients)(void *arg);
     /* The primary to follow changed (server/replication.h). */
     void (*follow)(void *arg);
+    /* Listeners that an agent passes, and peers that may connect (net/listeners.h). Outside the gate. listen takes the
+     * descriptor over when it returns 0, else says why not; unlisten gives one (fd may be NULL), and returns 0 or a
+     * negative errno value; cut closes all connections that came through a listener of that name that has left, and is
+     * false when there is none. */
+    int (*listen)(void *arg, struct view name, int fd, char *err, size_t err_size);
+    int (*unlisten)(void *arg, struct view name, int *fd);
+    bool (*cut)(void *arg, struct view name);
+    void (*each_listener)(void *arg, void (*fn)(void *fn_arg, const struct server_listener *l), void *fn_arg);
+    void (*restrict_peers)(void *arg, const struct config_cidr *blocks, size_t n);
 };
 
 /* Why commands may be refused: all bits 0 in ordinary times. */
@@ -100,6 +117,8 @@ struct server {
     unsigned port;
     _Atomic bool is_replica;     /* changes with the gate closed */
     _Atomic int64_t grant_epoch; /* of the agent's last word about it */
+    _Atomic int64_t rules;       /* version of the agent's rules about peers (LARDER ALLOW); 0: none yet */
+    atomic_bool ended;           /* the workers are gone: nothing that is waited for will come */
     atomic_uint restrictions;    /* enum server_restriction */
     atomic_int file_error;       /* errno of the append-only file's last write; 0: it went well */
     atomic_uint waiters;         /* connections that wait for server_progressed */

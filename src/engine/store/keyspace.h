@@ -62,7 +62,7 @@ struct keyspace {
     void (*removed)(void *arg, struct thread *t, struct db *db, struct view name, bool evicted);
     void *removed_arg;
     uint32_t cut;           /* number of the last cut; this and the next change with the gate closed */
-    bool saving;            /* its snapshot is not complete */
+    atomic_bool saving;     /* its snapshot is not complete; commands outside the gate look at it, and write nothing */
     unsigned cut_databases; /* those from here on have nothing that it needs */
     cut_save_fn *save;
     void *save_arg;

@@ -15,6 +15,8 @@
 #include "base/mem.h"
 #include "engine/cmd/call.h"
 #include "engine/cmd/reply.h"
+#include "engine/server/config.h"
+#include "engine/server/server.h"
 
 #define ARGS_MAX 200
 
@@ -142,7 +144,11 @@ static char *answer_to(const struct args *a, uint8_t resp, int fail_after)
 {
     struct line line = {.reply = {.ops = &line_ops, .resp = resp}};
     const struct command *cmd = resolve(a);
-    struct call c = {.command = cmd, .argv = a->argv, .argc = a->argc, .reply = &line.reply};
+    struct config config = {.client_commands = CLIENT_COMMANDS_ALL};
+    struct server server = {.config = &config};
+    struct session session = {.resp = resp};
+    struct call c = {
+        .server = &server, .session = &session, .command = cmd, .argv = a->argv, .argc = a->argc, .reply = &line.reply};
 
     assert_non_null(cmd);
     assert_true(command_arity_ok(cmd, a->argc));

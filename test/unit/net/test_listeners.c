@@ -6,10 +6,12 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -144,12 +146,143 @@ static void test_a_failure_changes_nothing(void **state)
     listeners_unwatch(&f->ls, after, 1);
 }
 
+/* ---- passed ones ---- */
+
+/* A listening socket, and one more descriptor of it. */
+static int passed(int *kept)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    *kept = dup(fd);
+    return fd;
+}
+
+static int connect_to(int port)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    inet_pton(AF_INET, "127.0.0.1", &sa.sin_addr);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    return fd;
+}
+
+/* How many listeners that epoll has that are readable. */
+static int readable(int epoll)
+{
+    struct epoll_event events[8];
+
+    return epoll_wait(epoll, events, 8, 0);
+}
+
+static void test_withdrawn_means_deaf_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct listener *watched[LISTENERS_MAX];
+    struct sockaddr_storage peer;
+    int kept, fd = passed(&kept), epoll = epoll_create1(0), client, accepted, back;
+    unsigned n;
+
+    listeners_add_epoll(&f->ls, epoll);
+    assert_int_equal(listeners_pass(&f->ls, VIEW("primary"), fd, f->err, sizeof f->err), 0);
+    n = listeners_watch(&f->ls, watched);
+    assert_int_equal(n, 2);
+    for (unsigned i = 0; i < n; i++)
+        listeners_hear(&f->ls, watched[i], epoll, NULL);
+    client = connect_to(port_of(kept));
+    assert_int_equal(readable(epoll), 1);
+
+    assert_int_equal(listeners_withdraw(&f->ls, VIEW("primary"), &back), 0);
+    assert_int_equal(readable(epoll), 0);
+    for (unsigned i = 0; i < n; i++) {
+        listeners_hear(&f->ls, watched[i], epoll, NULL); /* as a worker does that has not heard of it yet */
+        assert_int_equal(listener_accept(watched[i], &peer), -1);
+        assert_int_equal(errno, EAGAIN);
+    }
+    assert_int_equal(readable(epoll), 0);
+    assert_true(is_open(fd)); /* a worker may still take the number for the listener */
+    listeners_unwatch(&f->ls, watched, n);
+    assert_false(is_open(fd));
+
+    accepted = accept(back, NULL, NULL);
+    assert_true(accepted >= 0);
+    close(accepted);
+    close(client);
+    close(back);
+    assert_true(reachable("127.0.0.1", port_of(kept)));
+    close(kept);
+    close(epoll);
+    assert_int_equal(listeners_withdraw(&f->ls, VIEW("primary"), NULL), -ENOENT);
+}
+
+static void test_cut_finds_those_that_left(void **state)
+{
+    struct fixture *f = *state;
+    struct listener *watched[LISTENERS_MAX], *first;
+    struct sockaddr_storage peer;
+    int kept, fd = passed(&kept), client, accepted;
+
+    assert_int_equal(listeners_pass(&f->ls, VIEW("primary"), fd, f->err, sizeof f->err), 0);
+    assert_false(listeners_cut(&f->ls, VIEW("primary"))); /* it is in use */
+    assert_int_equal(listeners_watch(&f->ls, watched), 2);
+    first = watched[0]->passed ? watched[0] : watched[1];
+    client = connect_to(port_of(kept));
+    accepted = listener_accept(first, &peer);
+    assert_true(accepted >= 0);
+    assert_int_equal(atomic_load(&first->accepted), 1);
+    listeners_unwatch(&f->ls, watched, 2);
+    assert_int_equal(listeners_withdraw(&f->ls, VIEW("primary"), NULL), 0);
+    assert_false(is_open(fd));
+
+    assert_int_equal(listeners_pass(&f->ls, VIEW("primary"), dup(kept), f->err, sizeof f->err), 0);
+    assert_false(atomic_load(&first->cut));
+    assert_true(listeners_cut(&f->ls, VIEW("primary")));
+    assert_true(atomic_load(&first->cut));
+    listener_release(&f->ls, first);
+    assert_false(listeners_cut(&f->ls, VIEW("primary")));
+    assert_int_equal(listeners_watch(&f->ls, watched), 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(atomic_load(&watched[i]->cut));
+    listeners_unwatch(&f->ls, watched, 2);
+    close(accepted);
+    close(client);
+    close(kept);
+}
+
+static void test_nobody_is_not_everybody(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_storage peer = {0};
+    struct sockaddr_in *sa = (struct sockaddr_in *)&peer;
+    struct config_cidr block;
+
+    sa->sin_family = AF_INET;
+    inet_pton(AF_INET, "10.1.2.3", &sa->sin_addr);
+    assert_true(listeners_allowed(&f->ls, &peer));
+    assert_true(config_parse_cidr(VIEW("10.1.2.0/24"), &block));
+    listeners_restrict(&f->ls, &block, 1);
+    assert_true(listeners_allowed(&f->ls, &peer));
+    listeners_restrict(&f->ls, &block, 0);
+    assert_false(listeners_allowed(&f->ls, &peer));
+    peer.ss_family = AF_UNIX;
+    assert_true(listeners_allowed(&f->ls, &peer));
+    assert_int_equal(listeners_allow(&f->ls, f->config, f->err, sizeof f->err), 0); /* which says nothing */
+    peer.ss_family = AF_INET;
+    assert_true(listeners_allowed(&f->ls, &peer));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_the_last_watcher_closes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_stays_is_not_opened_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failure_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_withdrawn_means_deaf_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_finds_those_that_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_is_not_everybody, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
