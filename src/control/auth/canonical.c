@@ -1,3 +1,4 @@
+/* Hashing and HMAC are OpenSSL's. Keys and secrets are wiped from memory that is given back. */
 #include "control/auth/canonical.h"
 
 #include <openssl/evp.h>

@@ -44,7 +44,8 @@ struct canonical_scope {
  * hexadecimal, or what stands for it. X-Amz-Signature in the query is left out.
  *
  * The path is normalised (no empty, "." or ".." segments) and then encoded once more, as all services but S3 do. The
- * query's names and values are decoded, encoded in one way, and sorted. '+' in it means a space: services read it so. */
+ * query's names and values are decoded, encoded in one way, and sorted. '+' in it means a space, as services read
+ * it. */
 void canonical_put_request(struct buf *out, const struct canonical_message *m, struct view signed_headers,
                            struct view payload);
 

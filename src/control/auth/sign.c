@@ -1,3 +1,4 @@
+/* Everything that is given is signed: there is no choice of headers to get wrong. */
 #include "control/auth/sign.h"
 
 #include <stdlib.h>

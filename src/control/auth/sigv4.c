@@ -1,3 +1,7 @@
+/*
+ * The steps follow each other as they do at AWS, for callers meet the errors in that order: find the signature and its
+ * parts, the credential's scope, the time, what is signed, the payload, and only then the key and the signature itself.
+ */
 #include "control/auth/sigv4.h"
 
 #include <openssl/crypto.h>

@@ -1,14 +1,14 @@
 /*
- * Verifies requests that are signed with AWS Signature Version 4, in the Authorization header or in the query (presigned
- * URLs). Refusals read as those of AWS's services do, since people search for these sentences.
+ * Verifies requests that are signed with AWS Signature Version 4, in the Authorization header or in the query
+ * (presigned URLs). Refusals read as those of AWS's services do, since people search for these sentences.
  *
  * What a signature must cover: the method, the path, the query, the body (or, where the policy lets callers do so, they
- * say UNSIGNED-PAYLOAD), Host, and every x-amz-* header. It is good for 15 minutes to either side of its time, or, for a
- * presigned URL, until it expires.
+ * say UNSIGNED-PAYLOAD), Host, and every x-amz-* header. It is good for 15 minutes to either side of its time, or, for
+ * a presigned URL, until it expires.
  *
- * Guessing. Signatures and tokens are compared in constant time. A key id that does not exist costs the same work as one
- * that does. For that reason derived keys are not kept: a cache would tell by its speed which keys are in use, to save
- * some microseconds.
+ * Guessing. Signatures and tokens are compared in constant time. A key id that does not exist costs the same work as
+ * one that does. For that reason derived keys are not kept: a cache would tell by its speed which keys are in use, to
+ * save some microseconds.
  */
 #ifndef CONTROL_AUTH_SIGV4_H
 #define CONTROL_AUTH_SIGV4_H
@@ -71,8 +71,8 @@ struct sigv4_caller {
     bool body_signed; /* false: UNSIGNED-PAYLOAD */
 };
 
-/* Verifies r at the time now_s (wall clock). *caller is filled only when it is good; else a sentence for the peer, which
- * may quote the request, is appended to *message. */
+/* Verifies r at the time now_s (wall clock). *caller is filled only when it is good; else a sentence for the peer,
+ * which may quote the request, is appended to *message. */
 enum sigv4_result sigv4_verify(const struct sigv4_policy *policy, const struct http_request *r, int64_t now_s,
                                struct sigv4_caller *caller, struct buf *message);
 

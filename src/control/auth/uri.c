@@ -1,3 +1,4 @@
+/* Encoding is that of signatures: upper-case digits, and nothing left as it is but what RFC 3986 calls unreserved. */
 #include "control/auth/uri.h"
 
 #include "base/buf.h"

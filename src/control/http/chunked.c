@@ -1,3 +1,4 @@
+/* One state per kind of byte that may come next. Sizes have eight digits at most, so that nothing can overflow. */
 #include "control/http/chunked.h"
 
 #define SIZE_DIGITS_MAX 8

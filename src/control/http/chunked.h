@@ -1,6 +1,6 @@
 /*
- * The chunked transfer coding (RFC 9112, 7.1), without chunk extensions and trailers: no AWS client sends them, and what
- * is refused cannot be misread.
+ * The chunked transfer coding (RFC 9112, 7.1), without chunk extensions and trailers: no AWS client sends them, and
+ * what is refused cannot be misread.
  */
 #ifndef CONTROL_HTTP_CHUNKED_H
 #define CONTROL_HTTP_CHUNKED_H

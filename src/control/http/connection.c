@@ -1,3 +1,9 @@
+/*
+ * One function, advance, takes a connection from one state to the next as far as the bytes that were read lead; it is
+ * called for new bytes and once per turn for what is ready. Only enter changes the state, and with it the list, what is
+ * awaited, and the deadline. The last answer is followed by a time of lingering: whoever closes while bytes of the peer
+ * are unread resets the connection, and the peer may never see why it was refused.
+ */
 #include "control/http/connection.h"
 
 #include <assert.h>

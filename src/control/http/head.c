@@ -1,3 +1,8 @@
+/*
+ * Scanning knows lines and bytes only; parsing may rely on what it found: every line ends with CR LF, no byte is a
+ * control character but TAB, and no line begins with a space. Methods that the service has no use for are refused here,
+ * with CONNECT and TRACE among them.
+ */
 #include "control/http/head.h"
 
 #include "base/num.h"

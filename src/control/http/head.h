@@ -1,7 +1,7 @@
 /*
- * The head of a request, from the request line to the empty line. Reading it has two steps: http_head_scan looks at every
- * byte once, as it comes, finds the end and refuses at once what can never become a head; http_head_parse then takes
- * the whole head apart.
+ * The head of a request, from the request line to the empty line. Reading it has two steps: http_head_scan looks at
+ * every byte once, as it comes, finds the end and refuses at once what can never become a head; http_head_parse then
+ * takes the whole head apart.
  *
  * Both are stricter than RFC 9112 asks: lines end with CR LF and nothing else, no line is folded, there is no space
  * before a colon, and every header that decides where the body ends is there once, or not at all. Two readers of one

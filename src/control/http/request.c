@@ -1,3 +1,4 @@
+/* Headers are looked for one by one: there are 100 at most, and few are asked for. */
 #include "control/http/request.h"
 
 #include <stdbool.h>

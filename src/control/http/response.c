@@ -1,3 +1,7 @@
+/*
+ * The phrases are those of RFC 9110. There is no Server header, which would only tell strangers versions, and there are
+ * no CORS headers, as no page of another origin has a business here.
+ */
 #include "control/http/response.h"
 
 #include <assert.h>

@@ -1,3 +1,7 @@
+/*
+ * Listening, and who gets a place. Accepting stops after ACCEPTS_PER_EVENT, for the sake of those who are in already;
+ * what waits makes the listener ready again in the next turn.
+ */
 #include "control/http/server.h"
 
 #include <arpa/inet.h>

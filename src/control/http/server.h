@@ -2,8 +2,8 @@
  * The HTTP server: HTTP/1.1 and 1.0 on libevent's loop, for one thread. It gives whole requests to a handler, which
  * answers now or later.
  *
- * What a peer can take is bounded: bytes of a head (head.h), of a body, of an answer that it does not read; the time for
- * each of them; and the connections of all peers together. When all places are taken, a newcomer gets that of the
+ * What a peer can take is bounded: bytes of a head (head.h), of a body, of an answer that it does not read; the time
+ * for each of them; and the connections of all peers together. When all places are taken, a newcomer gets that of the
  * connection that has been between two requests for longest, or, when there is none, of the one that has been sending a
  * request for longest, if that is more than a second: idle and slow peers do not keep others out.
  *

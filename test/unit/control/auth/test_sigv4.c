@@ -1,5 +1,5 @@
-/* Signatures: those that botocore makes (vectors.txt) and AWS publishes are good, and any change to what they cover makes
- * them bad. */
+/* Signatures: those that botocore makes (vectors.txt) and AWS publishes are good, and any change to what they cover
+ * makes them bad. */
 #include "control/auth/sigv4.h"
 
 #include <setjmp.h>

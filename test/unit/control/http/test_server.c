@@ -713,7 +713,8 @@ static bool many_files(void)
     return setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= 2 * IDLE_PEERS + 100;
 }
 
-/* A house full of idle connections, a thousand, does not keep a caller out: the one that has been idle for longest goes. */
+/* A house full of idle connections, a thousand, does not keep a caller out: the one that has been idle for longest
+ * goes. */
 static void replaces_the_longest_idle(void **state)
 {
     struct world *w = *state;
