@@ -37,6 +37,10 @@ API_SPECS := $(call walk,spec/api,%.json) $(call walk,spec/model,%.json)
 API_GENERATOR := tools/gen_api.py
 API_GENERATED := build/gen/api_shapes.c build/gen/api_actions.c
 
+CATALOG_SPECS := $(call walk,spec/catalog,%.json)
+CATALOG_GENERATOR := tools/gen_catalog.py
+CATALOG_GENERATED := build/gen/catalog_tables.c
+
 BASE_SOURCES := $(wildcard src/base/*.c)
 ENGINE_SOURCES := $(wildcard src/engine/*/*.c)
 CONTROL_SOURCES := $(wildcard src/control/*/*.c)
@@ -49,7 +53,8 @@ BENCH_SOURCES := $(wildcard bench/*.c)
 
 BASE_OBJECTS := $(BASE_SOURCES:%.c=$(OBJ)/%.o)
 ENGINE_OBJECTS := $(BASE_OBJECTS) $(ENGINE_SOURCES:%.c=$(OBJ)/%.o) $(GENERATED:build/%.c=$(OBJ)/%.o)
-CONTROL_OBJECTS := $(BASE_OBJECTS) $(CONTROL_SOURCES:%.c=$(OBJ)/%.o) $(API_GENERATED:build/%.c=$(OBJ)/%.o)
+CONTROL_OBJECTS := $(BASE_OBJECTS) $(CONTROL_SOURCES:%.c=$(OBJ)/%.o) $(API_GENERATED:build/%.c=$(OBJ)/%.o) \
+    $(CATALOG_GENERATED:build/%.c=$(OBJ)/%.o)
 CLI_OBJECTS := $(BASE_OBJECTS) $(CLI_SOURCES:%.c=$(OBJ)/%.o)
 MAIN_OBJECT := $(OBJ)/src/engine/main.o
 CONTROL_MAIN := $(OBJ)/src/control/main.o
@@ -165,6 +170,10 @@ $(GENERATED) &: $(GENERATOR) spec/commands $(SPECS)
 $(API_GENERATED) &: $(API_GENERATOR) $(API_SPECS)
 	$(PYTHON) $(API_GENERATOR) spec build/gen
 	@touch $(API_GENERATED)
+
+$(CATALOG_GENERATED): $(CATALOG_GENERATOR) $(CATALOG_SPECS)
+	$(PYTHON) $(CATALOG_GENERATOR) spec/catalog build/gen
+	@touch $(CATALOG_GENERATED)
 
 # $(call link,objects,flags,libraries)
 define link

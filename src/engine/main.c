@@ -819,9 +819,6 @@ static void begin_role(struct program *p)
     char host[256];
     int port;
 
-    atomic_store(&s->loading.began_s, clock_wall_ms() / 1000);
-    server_restrict(s, RESTRICT_LOADING, true);
-    server_restrict(s, RESTRICT_NO_GRANT, atomic_load(&s->config->grant_required) != 0);
     if (atomic_load(&s->config->durability) != DURABILITY_ASYNC)
         oplog_start(s->log);
     if (sscanf(s->config->replicaof, "%255s %d", host, &port) == 2)
@@ -849,6 +846,9 @@ static int start(struct program *p, struct config *c)
         listeners_open(&p->listeners, c, err, sizeof err) != 0)
         return fail(err);
     build(p, c);
+    atomic_store(&p->server.loading.began_s, clock_wall_ms() / 1000);
+    server_restrict(&p->server, RESTRICT_LOADING, true);
+    server_restrict(&p->server, RESTRICT_NO_GRANT, atomic_load(&c->grant_required) != 0);
     if (c->admin_socket[0] &&
         !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), thread_new(p), err, sizeof err))) {
         stop_lanes(p);

@@ -1,6 +1,7 @@
 /* The service: see daemon.h. */
 #include "control/daemon/daemon.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <limits.h>
@@ -9,18 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/agent/agent.h"
+#include "control/agent/shadow.h"
 #include "control/api/call.h"
 #include "control/api/front.h"
 #include "control/api/keys.h"
+#include "control/dns/server.h"
 #include "control/http/server.h"
+#include "control/model/cidr.h"
 #include "control/model/defaults.h"
 #include "control/model/model.h"
+#include "control/model/names.h"
+#include "control/reconcile/reconciler.h"
 #include "control/state/secrets.h"
 
 #define PORTS_TRIED 64 /* from OPTIONS_API_PORT on, when none was asked for */
@@ -34,7 +42,11 @@ struct daemon {
     struct api api;
     struct front *front;
     struct http_server *http;
+    struct agent *agent;
+    struct reconciler *reconciler;
+    struct dns_server *dns;
     char api_address[HTTP_ADDRESS_MAX];
+    char dns_address[HTTP_ADDRESS_MAX];
     struct event *store_event, *signals[2];
     bool failed;
 };
@@ -186,13 +198,23 @@ static void on_stopped(void *arg)
     event_base_loopbreak(d->base);
 }
 
+static void on_nodes_stopped(void *arg)
+{
+    struct daemon *d = arg;
+
+    http_server_stop(d->http, on_stopped, d);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
     struct daemon *d = arg;
 
     (void)what;
     log_notice("Received %s, ending", number == SIGINT ? "SIGINT" : "SIGTERM");
-    http_server_stop(d->http, on_stopped, d);
+    if (d->options->keep_nodes)
+        on_nodes_stopped(d);
+    else
+        reconciler_stop_nodes(d->reconciler, on_nodes_stopped, d);
 }
 
 static void on_access(void *arg, const struct http_access *a)
@@ -220,6 +242,128 @@ static int listen_api(struct daemon *d)
     return rc == 0 ? 0 : complain("the API: %s", error);
 }
 
+/* ---- nodes and names ---- */
+
+static void on_changed(void *arg)
+{
+    struct daemon *d = arg;
+
+    reconciler_changed(d->reconciler);
+}
+
+/* larder-server is where it was said, or beside this program. */
+static int find_server(const struct daemon *d, char out[PATH_MAX])
+{
+    ssize_t n;
+    char *slash;
+
+    if (d->options->server)
+        return realpath(d->options->server, out) ? 0 : complain("%s: %s", d->options->server, strerror(errno));
+    n = readlink("/proc/self/exe", out, PATH_MAX - 32);
+    if (n <= 0)
+        return complain("where larderd is cannot be read: %s", strerror(errno));
+    out[n] = '\0';
+    slash = strrchr(out, '/');
+    strcpy(slash + 1, "larder-server");
+    return access(out, X_OK) == 0 ? 0 : complain("%s: %s", out, strerror(errno));
+}
+
+static int start_agent(struct daemon *d, struct shadow_pool *pool)
+{
+    char directory[PATH_MAX], server[PATH_MAX];
+    struct agent_options o = {.directory = directory, .server = server, .oom_score_adj = 500};
+    int rc;
+
+    if (!shadow_pool_parse(d->options->loopback, pool))
+        return complain("%s is no block of addresses for --loopback: a prefix of 8 to 16 bits is needed",
+                        d->options->loopback);
+    if (find_server(d, server) != 0)
+        return -1;
+    state_path(d, "nodes", directory);
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST)
+        return complain("%s cannot be made: %s", directory, strerror(errno));
+    o.times = agent_times_default();
+    rc = agent_new(d->base, &o, &d->agent);
+    return rc == 0 ? 0 : complain("the agent cannot start: %s", strerror(-rc));
+}
+
+static int start_nodes(struct daemon *d)
+{
+    struct shadow_pool pool;
+    struct reconciler_options o = {.base = d->base,
+                                   .model = d->model,
+                                   .secrets = d->secrets,
+                                   .pool = &pool,
+                                   .strict_memory = d->options->strict_memory};
+
+    if (start_agent(d, &pool) != 0)
+        return -1;
+    o.agent = d->agent;
+    d->reconciler = reconciler_new(&o);
+    d->api.changed = on_changed;
+    d->api.changed_arg = d;
+    model_on_rollback(d->model, on_changed, d);
+    return 0;
+}
+
+static bool on_lookup(void *arg, struct view name, struct dns_addresses *out)
+{
+    struct daemon *d = arg;
+    struct names_found found;
+    uint32_t shadow, address;
+
+    if (!names_find(d->model, view_str(d->options->dns_suffix), name, &found))
+        return false;
+    out->count = 0;
+    if (found.address.p && reconciler_find_shadow(d->reconciler, found.vpc_id, &shadow) &&
+        cidr_parse_address(found.address, &address)) {
+        out->address[0].s_addr = htonl(shadow | (address & 0xffff));
+        out->count = 1;
+    }
+    return true;
+}
+
+static const struct vpc *default_vpc(const struct daemon *d)
+{
+    for (size_t i = 0; i < model_count(d->model, MODEL_VPC); i++)
+        if (model_vpc_at(d->model, i)->is_default)
+            return model_vpc_at(d->model, i);
+    return NULL;
+}
+
+/* The name server's place is the .2 address of the default VPC, and port 53 if that may be had. */
+static int start_dns(struct daemon *d)
+{
+    const char *zones[] = {d->options->dns_suffix};
+    struct dns_server_options o = {.zones = zones, .zone_count = 1, .lookup = on_lookup, .arg = d};
+    const struct vpc *v = default_vpc(d);
+    char address[CIDR_TEXT_MAX] = "127.0.0.1";
+    uint32_t shadow = 0x7f000000;
+    uint16_t port = 53, bound;
+    int rc;
+
+    if (v && reconciler_shadow(d->reconciler, v->vpc_id, &shadow) == 0)
+        cidr_format_address(address, shadow | 2);
+    if (d->options->dns) {
+        const char *colon = strrchr(d->options->dns, ':');
+        if (!colon || colon - d->options->dns >= CIDR_TEXT_MAX)
+            return complain("--dns %s: ADDRESS:PORT is expected", d->options->dns);
+        snprintf(address, sizeof address, "%.*s", (int)(colon - d->options->dns), d->options->dns);
+        port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    }
+    inet_pton(AF_INET, address, &o.nameserver);
+    d->dns = dns_server_new(d->base, &o);
+    if (!d->dns)
+        return complain("%s is no name for --dns-suffix", d->options->dns_suffix);
+    rc = dns_server_listen(d->dns, address, port, &bound);
+    if (rc != 0 && !d->options->dns)
+        rc = dns_server_listen(d->dns, address, 0, &bound);
+    if (rc != 0)
+        return complain("names cannot be served at %s, port %u: %s", address, port, strerror(-rc));
+    snprintf(d->dns_address, sizeof d->dns_address, "%s:%u", address, bound);
+    return 0;
+}
+
 static int start(struct daemon *d)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -241,10 +385,10 @@ static int start(struct daemon *d)
         d->signals[i] = evsignal_new(d->base, numbers[i], on_signal, d);
         event_add(d->signals[i], NULL);
     }
-    if (listen_api(d) != 0)
+    if (start_nodes(d) != 0 || start_dns(d) != 0 || listen_api(d) != 0)
         return -1;
     front_set_ready(d->front);
-    printf("larderd serves the API at http://%s\n", d->api_address);
+    printf("larderd serves the API at http://%s, names at %s\n", d->api_address, d->dns_address);
     fflush(stdout);
     return 0;
 }
@@ -256,6 +400,9 @@ static void stop(struct daemon *d)
             event_free(d->signals[i]);
     if (d->store_event)
         event_free(d->store_event);
+    dns_server_free(d->dns);
+    reconciler_free(d->reconciler);
+    agent_free(d->agent);
     model_close(d->model);
     http_server_free(d->http);
     front_free(d->front);

@@ -71,7 +71,9 @@ static bool check_restricted(struct executor *ex, struct exec_client *client, co
     const struct command *cmd = r->command;
     enum error_id error;
 
-    if (client->session.replays || (client->session.admin && !(why & RESTRICT_LOADING)))
+    if (client->session.admin)
+        why &= RESTRICT_LOADING;
+    if (client->session.replays || why == 0)
         return false;
     if ((why & RESTRICT_NO_GRANT) && !(cmd->flags & COMMAND_NO_AUTH))
         error = ERROR_NO_GRANT;
