@@ -7,6 +7,6 @@ set -eu
 
 mkdir -p build/cppcheck
 exec cppcheck -q -j "$(nproc)" --cppcheck-build-dir=build/cppcheck --error-exitcode=1 --inline-suppr \
-    --std=c11 --platform=unix64 --library=posix --library=gnu --enable=warning,performance,portability \
+    --std=c11 --platform=unix64 --library=posix --library=gnu --library=tools/cppcheck-queue.cfg --enable=warning,performance,portability \
     --suppress=arithOperationsOnVoidPointer \
     -D__GNUC__=12 -D__x86_64__ -DLARDER_JEMALLOC=1 "$@" src build/gen

@@ -267,7 +267,7 @@ static void answer_call(struct task *t, const struct http_request *r)
 {
     struct api_call *c = &t->call;
     struct form form = {0};
-    struct query_problem problem;
+    struct query_problem problem = {0};
     bool dry_run = false;
     void *request;
 

@@ -507,7 +507,7 @@ void connection_turn(struct http_server *s)
     size_t count = 0;
 
     /* Those that get ready meanwhile wait for the next turn, in which others are heard too. */
-    TAILQ_FOREACH (c, &s->ready, ready)
+    TAILQ_FOREACH(c, &s->ready, ready)
         count++;
     while (count-- > 0 && (c = TAILQ_FIRST(&s->ready)) != NULL) {
         TAILQ_REMOVE(&s->ready, c, ready);

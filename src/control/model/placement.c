@@ -123,7 +123,7 @@ bool placement_covers(const struct model *m, const struct cache_subnet_group *g,
 
 struct view placement_zone(const struct model *m, const struct cache_subnet_group *g, size_t n)
 {
-    struct view zones[4];
+    struct view zones[4] = {{0}};
     size_t count = 0;
 
     for (char letter = 'a'; letter <= 'd'; letter++)

@@ -222,7 +222,7 @@ static struct member *choose_target(struct runtime *r, const struct subject *on)
 
     if (on->operation->target.p && on->operation->target.n > 0)
         return runtime_member(r, on->operation->target);
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (!view_equal(view_str(m->id), on->shard->primary) && m->life == MEMBER_UP && !m->leaving &&
             m->state.is_granted && m->state.link == NODE_LINK_UP && (!best || m->state.offset > best->state.offset))
             best = m;
@@ -319,7 +319,7 @@ static void end_reboots(struct runtime *r, const struct subject *on)
 {
     struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link) {
+    TAILQ_FOREACH(m, &r->members, link) {
         const struct cache_cluster *known = model_cache_cluster(on->model, view_str(m->id));
         struct cache_cluster *c;
         struct txn *t;
@@ -342,7 +342,7 @@ static const char *start_failure(const struct runtime *r)
 {
     const struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (m->failed_starts >= STARTS_MAX)
             return m->failure[0] != '\0' ? m->failure : "a node does not start";
     return NULL;

@@ -74,7 +74,7 @@ static struct claim *find_claim(const struct reconciler *r, struct view vpc_id)
 {
     struct claim *c;
 
-    LIST_FOREACH (c, &r->claims, link)
+    LIST_FOREACH(c, &r->claims, link)
         if (view_equal(view_of(c->vpc_id, c->n), vpc_id))
             return c;
     return NULL;
@@ -164,7 +164,7 @@ static struct runtime *find_runtime(const struct reconciler *r, struct view id)
 {
     struct runtime *found;
 
-    LIST_FOREACH (found, &r->runtimes, link)
+    LIST_FOREACH(found, &r->runtimes, link)
         if (view_equal(view_str(found->id), id))
             return found;
     return NULL;
@@ -195,7 +195,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
     }
     if (r->stopped)
         return;
-    LIST_FOREACH (runtime, &r->runtimes, link)
+    LIST_FOREACH(runtime, &r->runtimes, link)
         runtime_kick(runtime, 0);
 }
 
@@ -247,10 +247,10 @@ static void on_stopping(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    LIST_FOREACH (runtime, &r->runtimes, link) {
+    LIST_FOREACH(runtime, &r->runtimes, link) {
         struct member *m;
         event_del(runtime->timer);
-        TAILQ_FOREACH (m, &runtime->members, link) {
+        TAILQ_FOREACH(m, &runtime->members, link) {
             if (m->node && m->life != MEMBER_STOPPING) {
                 m->life = MEMBER_STOPPING;
                 node_stop(m->node, MEMBER_STOP_MS);

@@ -75,7 +75,7 @@ struct member *runtime_member(struct runtime *r, struct view id)
 {
     struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (view_equal(view_str(m->id), id))
             return m;
     return NULL;
@@ -141,7 +141,7 @@ static void sync_members(struct runtime *r, const struct shard *s)
             m = member_new(r, s->members.items[i]);
             TAILQ_INSERT_TAIL(&r->members, m, link);
         }
-    TAILQ_FOREACH (m, &r->members, link) {
+    TAILQ_FOREACH(m, &r->members, link) {
         const struct cache_cluster *c = record_of(r, m);
         m->leaving |= !c || view_equal(c->status, VIEW("deleting"));
     }
@@ -216,7 +216,7 @@ static bool run_members(struct runtime *r, const struct shard *s)
     bool settled = true;
     struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         settled &= run_member(r, s, m);
     return settled;
 }
@@ -251,7 +251,7 @@ static bool learn(struct runtime *r, const struct shard *s)
     struct member *m, *best = NULL;
     bool settled = true;
 
-    TAILQ_FOREACH (m, &r->members, link) {
+    TAILQ_FOREACH(m, &r->members, link) {
         if (m->life == MEMBER_UP && !m->regained) {
             if (member_is_free(m))
                 member_regain(m);
@@ -320,7 +320,7 @@ static bool all_fresh(struct runtime *r)
     bool fresh = true;
     struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (is_ready(m) && !is_fresh(r, m)) {
             poll(m);
             fresh = false;
@@ -339,7 +339,7 @@ static struct member *most_advanced(struct runtime *r, const struct member *but)
 {
     struct member *m, *best = NULL;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (m != but && is_ready(m) && is_fresh(r, m) && m->state.is_granted && m->state.offset > 0 &&
             (!best || m->state.offset > best->state.offset))
             best = m;
@@ -351,7 +351,7 @@ static struct member *better_restarted(struct runtime *r, const struct member *t
 {
     struct member *m, *best = NULL;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (m != than && is_ready(m) && !m->state.is_granted && m->state.keys > 0 &&
             m->state.offset > (best ? best : than)->state.offset)
             best = m;
@@ -362,7 +362,7 @@ static bool others_are_up(const struct runtime *r, const struct member *but)
 {
     const struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (m != but && !m->leaving && !(is_ready(m) && !m->state.is_loading))
             return false;
     return true;
@@ -445,7 +445,7 @@ static bool follow(struct runtime *r, const struct shard *s)
 
     if (!p->serves_own)
         return false;
-    TAILQ_FOREACH (m, &r->members, link) {
+    TAILQ_FOREACH(m, &r->members, link) {
         if (m == p || m->leaving)
             continue;
         if (!is_ready(m)) {
@@ -468,7 +468,7 @@ static bool give_rules(struct runtime *r, struct member *m, const struct cache_c
 {
     const char *words[RULES_WORDS + 4] = {"LARDER", "ALLOW"};
     struct buf wanted = {0};
-    char version[24], *copy;
+    char version[24], *copy, *rest;
     size_t n = 3;
     bool is_same;
 
@@ -482,7 +482,7 @@ static bool give_rules(struct runtime *r, struct member *m, const struct cache_c
     }
     buf_put_char(&wanted, '\0');
     copy = mem_strndup(wanted.p, wanted.len);
-    for (char *word = strtok(copy, " "); word && n < RULES_WORDS + 3; word = strtok(NULL, " "))
+    for (char *word = strtok_r(copy, " ", &rest); word && n < RULES_WORDS + 3; word = strtok_r(NULL, " ", &rest))
         words[n++] = word;
     snprintf(version, sizeof version, "%" PRId64, m->state.rules + 1);
     words[2] = version;
@@ -529,7 +529,7 @@ static bool wants_reader(struct runtime *r, const struct shard *s, const struct 
 
     if (!view_equal(view_str(m->id), s->primary))
         return m->state.role == NODE_REPLICA && m->state.link == NODE_LINK_UP;
-    TAILQ_FOREACH (other, &r->members, link)
+    TAILQ_FOREACH(other, &r->members, link)
         if (other != m && other->serves_reader)
             return false;
     return true;
@@ -567,7 +567,7 @@ static bool serve_primary(struct runtime *r, const struct shard *s)
 
     if (!s->grouped || !c)
         return !s->grouped;
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (m != p && m->serves_primary) {
             if (member_is_free(m))
                 member_take(m, "primary", true, &m->serves_primary);
@@ -590,7 +590,7 @@ static bool all_known(const struct runtime *r)
 {
     const struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         if (!m->met || (m->life == MEMBER_UP && !m->regained))
             return false;
     return true;
@@ -616,7 +616,7 @@ static bool serve(struct runtime *r, const struct shard *s, bool led)
 
     if (!all_known(r))
         return false;
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         settled &= serve_member(r, s, m);
     return led && serve_primary(r, s) && settled;
 }
@@ -644,7 +644,7 @@ static bool configure_all(struct runtime *r)
     bool settled = true;
     struct member *m;
 
-    TAILQ_FOREACH (m, &r->members, link)
+    TAILQ_FOREACH(m, &r->members, link)
         settled &= configure(r, m);
     return settled;
 }
