@@ -7,9 +7,12 @@
     wire:VARIANT         pytest over test/wire
     concurrency:VARIANT  pytest over test/concurrency
     crash:VARIANT        pytest over test/crash: servers that are killed
+    api:VARIANT          pytest over test/api: the service's API, with AWS's own libraries
+    system:VARIANT       pytest over test/system: the whole service
     fuzz:SECONDS         every libFuzzer target: its regression inputs once, then SECONDS of fuzzing
 
-pytest is told by its environment what to test: LARDER_SERVER is the server's path, LARDER_VARIANT the variant. Sanitizers write their reports to build/test/; any report fails its stage, even
+pytest is told by its environment what to test: LARDER_SERVER, LARDERD and LARDER are the programs'
+paths, LARDER_VARIANT the variant. Sanitizers write their reports to build/test/; any report fails its stage, even
 when the program went on and the test did not notice. A failed stage does not keep later ones from running; the exit
 status is 0 only when nothing failed.
 """
@@ -114,7 +117,9 @@ def fixed_addresses():
 def environment(stage, variant):
     """Environment of a stage, and the pattern of its sanitizer reports; earlier reports are removed."""
     env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LARDER_VARIANT=variant,
-               LARDER_SERVER=os.path.join(ROOT, out_dir(variant), "bin/larder-server"))
+               LARDER_SERVER=os.path.join(ROOT, out_dir(variant), "bin/larder-server"),
+               LARDERD=os.path.join(ROOT, out_dir(variant), "bin/larderd"),
+               LARDER=os.path.join(ROOT, out_dir(variant), "bin/larder"))
     log = os.path.join(ROOT, RESULTS, stage.replace(":", "-") + ".sanitizer")
     for old in glob.glob(log + ".*"):
         os.remove(old)
@@ -277,7 +282,7 @@ def run_stage(stage):
     kind, _, what = stage.partition(":")
     if kind == "unit":
         return stage_unit(stage, what)
-    if kind in ("wire", "concurrency", "crash"):
+    if kind in ("wire", "concurrency", "crash", "api", "system"):
         return stage_pytest(stage, f"test/{kind}", what)
     if kind == "fuzz":
         return stage_fuzz(stage, int(what))

@@ -76,7 +76,8 @@ class Checker:
     def __init__(self, operation):
         self.operation = operation
         self.ec2 = operation.service_model.metadata["protocol"] == "ec2"
-        self.namespace = operation.service_model.metadata["xmlNamespace"]
+        # What AWS sends ends with a slash, also where the model does not.
+        self.namespace = operation.service_model.metadata["xmlNamespace"].rstrip("/") + "/"
         self.newer = newer_members()
         self.faults = []
 
