@@ -16,11 +16,13 @@
 #include "control/shape/service.h"
 
 struct secrets;
+struct sessions;
 
 /* What all calls share. */
 struct api {
     struct model *model;
     struct secrets *secrets;
+    struct sessions *sessions;
     struct view partition; /* "aws" */
     struct view dns_suffix;
     bool plain_addresses; /* endpoints read as addresses, not as names */

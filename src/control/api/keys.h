@@ -27,6 +27,9 @@ void keys_forget(struct keys_finder *f);
 #define KEYS_ID 20     /* characters of an access key id */
 #define KEYS_SECRET 40 /* and of its secret */
 
+/* Random texts as AWS's keys look, each with a NUL: of a lasting key, or of a session's. */
+void keys_random(char id[KEYS_ID + 1], char secret[KEYS_SECRET + 1], bool lasting);
+
 /* Makes a key as AWS's look, and gives both texts, each with a NUL. Within a transaction of the owner's. */
 void keys_make(const struct api *api, struct txn *t, bool root, int64_t now_ms, char id[KEYS_ID + 1],
                char secret[KEYS_SECRET + 1]);

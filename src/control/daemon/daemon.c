@@ -22,6 +22,8 @@
 #include "control/api/call.h"
 #include "control/api/front.h"
 #include "control/api/keys.h"
+#include "control/api/session.h"
+#include "control/daemon/access_log.h"
 #include "control/dns/server.h"
 #include "control/http/server.h"
 #include "control/model/cidr.h"
@@ -38,10 +40,12 @@ struct daemon {
     char state_dir[PATH_MAX]; /* absolute */
     struct event_base *base;
     struct secrets *secrets;
+    struct sessions *sessions;
     struct model *model;
     struct api api;
     struct front *front;
     struct http_server *http;
+    struct access_log *access_log;
     struct agent *agent;
     struct reconciler *reconciler;
     struct dns_server *dns;
@@ -173,11 +177,22 @@ static int open_state(struct daemon *d)
     d->api = (struct api){
         .model = d->model,
         .secrets = d->secrets,
+        .sessions = d->sessions = sessions_new(),
         .partition = VIEW("aws"),
         .dns_suffix = view_str(d->options->dns_suffix),
         .plain_addresses = d->options->plain_addresses,
     };
     return make_account(d);
+}
+
+static int open_access_log(struct daemon *d)
+{
+    char path[PATH_MAX];
+    int rc;
+
+    state_path(d, "access.log", path);
+    rc = access_log_open(path, &d->access_log);
+    return rc == 0 ? 0 : complain("%s cannot be written: %s", path, strerror(-rc));
 }
 
 /* ---- the loop ---- */
@@ -215,14 +230,6 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         on_nodes_stopped(d);
     else
         reconciler_stop_nodes(d->reconciler, on_nodes_stopped, d);
-}
-
-static void on_access(void *arg, const struct http_access *a)
-{
-    (void)arg;
-    log_verbose("%s %.*s %.*s %u %llu bytes %lld us%s", a->peer, (int)a->method.n, a->method.p, (int)a->target.n,
-                a->target.p, a->status, (unsigned long long)a->bytes, (long long)a->micros,
-                a->complete ? "" : " incomplete");
 }
 
 /* Listens where it was told, or on the first port that is free. */
@@ -369,7 +376,7 @@ static int start(struct daemon *d)
     static const int numbers[] = {SIGINT, SIGTERM};
 
     signal(SIGPIPE, SIG_IGN);
-    if (open_state(d) != 0)
+    if (open_state(d) != 0 || open_access_log(d) != 0)
         return -1;
     d->base = event_base_new();
     if (!d->base)
@@ -378,7 +385,7 @@ static int start(struct daemon *d)
     d->http = http_server_new(d->base, NULL, front_handle, d->front);
     http_server_allow_host(d->http, VIEW("localhost"));
     http_server_allow_host(d->http, VIEW("127.0.0.1"));
-    http_server_on_access(d->http, on_access, d);
+    http_server_on_access(d->http, access_log_write, d->access_log);
     d->store_event = event_new(d->base, model_fd(d->model), EV_READ | EV_PERSIST, on_store, d);
     event_add(d->store_event, NULL);
     for (unsigned i = 0; i < 2; i++) {
@@ -405,7 +412,9 @@ static void stop(struct daemon *d)
     agent_free(d->agent);
     model_close(d->model);
     http_server_free(d->http);
+    access_log_close(d->access_log);
     front_free(d->front);
+    sessions_free(d->sessions);
     secrets_close(d->secrets);
     if (d->base)
         event_base_free(d->base);
