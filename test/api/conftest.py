@@ -242,9 +242,10 @@ class Service:
 
     def kill(self):
         """Ends it by SIGKILL. The nodes, if there are any, go on."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        process, self.process = self.process, None
+        if process.poll() is None:
+            process.kill()
+        process.wait()
         self.output.thread.join()
 
     def stop(self):

@@ -9,71 +9,16 @@
 #include "control/model/catalog.h"
 #include "control/model/defaults.h"
 #include "control/model/placement.h"
+#include "control/model/window.h"
 #include "control/state/secrets.h"
-
-#define WINDOW_FIRST_HOUR 12 /* UTC: maintenance begins in the night of this region's people */
-#define WINDOW_HOURS 8
-#define DAY_MINUTES (24 * 60)
-#define WEEK_MINUTES (7 * DAY_MINUTES)
-
-/* ---- windows ---- */
-
-static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
-
-static unsigned random_up_to(unsigned n)
-{
-    struct random r;
-
-    random_seed(&r);
-    return (unsigned)random_below(&r, n);
-}
-
-static struct view make_maintenance_window(struct api_call *c)
-{
-    unsigned day = random_up_to(7), from = WINDOW_FIRST_HOUR * 60 + 30 * random_up_to(2 * (WINDOW_HOURS - 1));
-    unsigned to = from + 60;
-
-    return call_text(c, "%s:%02u:%02u-%s:%02u:%02u", days[day], from / 60, from % 60, days[day], to / 60, to % 60);
-}
-
-/* In the other half of the day. */
-static struct view make_snapshot_window(struct api_call *c)
-{
-    unsigned from = 30 * random_up_to(2 * (WINDOW_FIRST_HOUR - 1));
-
-    return call_text(c, "%02u:%02u-%02u:%02u", from / 60, from % 60, (from + 60) / 60, (from + 60) % 60);
-}
-
-static unsigned minutes(const char *p)
-{
-    return (unsigned)(10 * (p[0] - '0') + p[1] - '0') * 60 + (unsigned)(10 * (p[3] - '0') + p[4] - '0');
-}
-
-static unsigned day_of(const char *p)
-{
-    for (unsigned i = 0; i < 7; i++)
-        if (memcmp(days[i], p, 3) == 0)
-            return i;
-    return 0;
-}
 
 int cache_plan_windows(struct api_call *c, struct view maintenance, struct view snapshot)
 {
-    /* "ddd:hh:mm-ddd:hh:mm" and "hh:mm-hh:mm": their forms have been checked */
-    unsigned from = day_of(maintenance.p) * DAY_MINUTES + minutes(maintenance.p + 4);
-    unsigned to = day_of(maintenance.p + 10) * DAY_MINUTES + minutes(maintenance.p + 14);
-    unsigned begin = minutes(snapshot.p), length = (minutes(snapshot.p + 6) + DAY_MINUTES - begin) % DAY_MINUTES;
-
-    if (to <= from)
-        to += WEEK_MINUTES;
-    for (unsigned day = 0; day < 15; day++) {
-        unsigned start = day * DAY_MINUTES + begin;
-        if (start < to && from < start + length)
-            return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
-                             "The snapshot window %.*s and the maintenance window %.*s must not overlap.",
-                             CALL_TEXT(snapshot), CALL_TEXT(maintenance));
-    }
-    return 0;
+    if (!window_overlap(maintenance, snapshot))
+        return 0;
+    return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
+                     "The snapshot window %.*s and the maintenance window %.*s must not overlap.", CALL_TEXT(snapshot),
+                     CALL_TEXT(maintenance));
 }
 
 /* ---- what a plan refers to ---- */
@@ -165,9 +110,11 @@ int cache_plan_node_type(struct api_call *c, struct view name, const struct cata
 int cache_plan_make(struct api_call *c, const struct cache_request *r, struct cache_plan *out)
 {
     struct cache_plan p = {.engine = r->engine.p ? r->engine : VIEW("redis"), .node_type = r->node_type};
+    char maintenance[WINDOW_TEXT_MAX], snapshot[WINDOW_TEXT_MAX];
     const struct catalog_version *v;
     int rc;
 
+    window_make(maintenance, snapshot);
     p.port = r->port.set ? r->port.value : 6379;
     if ((rc = cache_plan_version(c, p.engine, r->engine_version, &v)) != 0 ||
         (rc = cache_plan_node_type(c, r->node_type, v)) != 0 ||
@@ -176,12 +123,11 @@ int cache_plan_make(struct api_call *c, const struct cache_request *r, struct ca
         (rc = cache_plan_security_groups(c, r->security_group_ids, p.subnet_group->vpc_id, &p.security_group_ids)) != 0)
         return rc;
     p.engine_version = v->full;
-    p.maintenance_window = r->maintenance_window.p ? r->maintenance_window : make_maintenance_window(c);
-    p.snapshot_window = r->snapshot_window.p ? r->snapshot_window : make_snapshot_window(c);
-    if (r->maintenance_window.p || r->snapshot_window.p)
-        if (r->maintenance_window.p && r->snapshot_window.p &&
-            (rc = cache_plan_windows(c, p.maintenance_window, p.snapshot_window)) != 0)
-            return rc;
+    p.maintenance_window = r->maintenance_window.p ? r->maintenance_window : call_text(c, "%s", maintenance);
+    p.snapshot_window = r->snapshot_window.p ? r->snapshot_window : call_text(c, "%s", snapshot);
+    if (r->maintenance_window.p && r->snapshot_window.p &&
+        (rc = cache_plan_windows(c, p.maintenance_window, p.snapshot_window)) != 0)
+        return rc;
     *out = p;
     return 0;
 }

@@ -11,8 +11,10 @@
 #include "base/mem.h"
 #include "control/model/cidr.h"
 #include "control/model/events.h"
+#include "control/model/window.h"
 #include "control/reconcile/reconciler.h"
 #include "control/reconcile/shard.h"
+#include "control/shape/shape.h"
 
 #define SWITCHOVER_US 10000000 /* after that it is given up */
 #define STARTS_MAX 3           /* failed ones, in a creation */
@@ -214,6 +216,35 @@ static bool has_pending(const struct subject *on)
     return on->group ? on->group->pending != NULL : on->cluster->pending != NULL;
 }
 
+/* What was to wait for the maintenance window, which is open now. */
+static void begin_maintenance(const struct subject *on)
+{
+    struct txn *t = txn_begin(on->model);
+    struct operation *begun;
+
+    if (on->group) {
+        struct replication_group *g = txn_edit_replication_group(t, on->group->id);
+        g->status = txn_text(t, g, VIEW("modifying"));
+        g->operation = shape_new(&operation_shape, txn_arena(t, g), 1);
+        g->operation->kind = txn_text(t, g, VIEW("modify"));
+        begun = g->operation;
+    } else {
+        struct cache_cluster *c = txn_edit_cache_cluster(t, on->cluster->id);
+        c->status = txn_text(t, c, VIEW("modifying"));
+        c->operation = shape_new(&operation_shape, txn_arena(t, c), 1);
+        c->operation->kind = txn_text(t, c, VIEW("modify"));
+        begun = c->operation;
+    }
+    begun->start_time = clock_wall_ms();
+    txn_commit(t, NULL, NULL);
+}
+
+static bool is_due(const struct subject *on)
+{
+    return view_equal(on->status, VIEW("available")) && has_pending(on) &&
+           window_is_open(on->group ? on->group->maintenance_window : on->cluster->maintenance_window, clock_wall_ms());
+}
+
 /* ---- switchover ---- */
 
 static struct member *choose_target(struct runtime *r, const struct subject *on)
@@ -377,6 +408,9 @@ bool operation_step(struct runtime *r, bool settled)
         go_on_with_switchover(r, &on, settled);
     } else if (is_kind(&on, "modify") && has_pending(&on)) {
         apply_pending(&on);
+        runtime_kick(r, 0);
+    } else if (settled && !on.operation && is_due(&on)) {
+        begin_maintenance(&on);
         runtime_kick(r, 0);
     } else if (settled && all_gone && on.operation && !is_kind(&on, "delete") && !is_kind(&on, "reboot")) {
         end_operation(&on);
