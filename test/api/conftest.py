@@ -2,8 +2,8 @@
 port of its own, and boto3's clients of it.
 
 Every answer that a client of `Service.client` gets is read a second time, strictly, against botocore's model: each
-element must be one that the model has, as often as the model allows and of its type, and what the model requires must be
-there. botocore's own parser passes over all of these faults.
+element must be one that the model has, as often as the model allows and of its type, and what the model requires must
+be there. botocore's own parser passes over all of these faults.
 
     service         a service with a fresh state directory, for one test
     ec2, elasticache, sts   its clients

@@ -210,7 +210,8 @@ def test_the_same_rule_twice(ec2, refused, group):
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[tcp(6379, cidr="10.0.0.0/16")])
     message = refused("InvalidPermission.Duplicate", ec2.authorize_security_group_ingress, GroupId=group,
                       IpPermissions=[tcp(1, cidr="10.0.0.0/8"), tcp(6379, cidr="10.0.0.1/16", description="again")])
-    assert message == 'the specified rule "peer: 10.0.0.0/16, TCP, from port: 6379, to port: 6379, ALLOW" already exists'
+    rule = "peer: 10.0.0.0/16, TCP, from port: 6379, to port: 6379, ALLOW"
+    assert message == f'the specified rule "{rule}" already exists'
     assert len(rules(ec2, group)) == 2, "nothing of it was done"
     message = refused("InvalidPermission.Duplicate", ec2.authorize_security_group_egress, GroupId=group,
                       IpPermissions=[EVERYTHING])
@@ -288,7 +289,8 @@ def test_modifying_rules(ec2, refused, group):
     for code, updates in (
             ("InvalidPermission.Duplicate", [(first, request(1, **cidr))]),
             ("InvalidParameterValue", [(first, request(5, **cidr)), (first, request(6, **cidr))]),
-            ("InvalidSecurityGroupRuleId.NotFound", [(first, request(5, **cidr)), ("sgr-12345678", request(6, **cidr))]),
+            ("InvalidSecurityGroupRuleId.NotFound",
+             [(first, request(5, **cidr)), ("sgr-12345678", request(6, **cidr))]),
             ("MissingParameter", [(first, request(5))]), ("MissingParameter", [(first, {**cidr})]),
             ("InvalidParameterCombination", [(first, request(5, CidrIpv6="::/0", **cidr))]),
             ("InvalidGroup.NotFound", [(first, request(5, ReferencedGroupId="sg-12345678"))])):
@@ -302,7 +304,8 @@ def test_descriptions_of_rules(ec2, refused, group):
         "SecurityGroupRules"][0]["SecurityGroupRuleId"]
 
     def description():
-        return ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"][0].get("Description")
+        found = ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
+        return found[0].get("Description")
     update = ec2.update_security_group_rule_descriptions_ingress
     update(GroupId=group, IpPermissions=[tcp(1, cidr="10.0.0.0/8", description="new")])
     assert description() == "new"
@@ -316,9 +319,10 @@ def test_descriptions_of_rules(ec2, refused, group):
     refused("InvalidParameterValue", update, GroupId=group,
             SecurityGroupRuleDescriptions=[{"SecurityGroupRuleId": rule, "Description": "<"}])
     refused("MissingParameter", update, GroupId=group)
+    everywhere = [{"CidrIp": "0.0.0.0/0", "Description": "all"}]
     ec2.update_security_group_rule_descriptions_egress(
-        GroupId=group, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "all"}]}])
-    assert describe(ec2, group)["IpPermissionsEgress"][0]["IpRanges"] == [{"CidrIp": "0.0.0.0/0", "Description": "all"}]
+        GroupId=group, IpPermissions=[{"IpProtocol": "-1", "IpRanges": everywhere}])
+    assert describe(ec2, group)["IpPermissionsEgress"][0]["IpRanges"] == everywhere
 
 
 def test_filters_of_groups(ec2, vpc, group):

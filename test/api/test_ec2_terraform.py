@@ -18,13 +18,15 @@ def read_vpc(ec2, vpc):
         "RouteTables"]
     group, = ec2.describe_security_groups(Filters=[one_filter("group-name", "default"), one_filter("vpc-id", vpc)])[
         "SecurityGroups"]
+    for answer in attributes:
+        del answer["ResponseMetadata"]
     assert shown["State"] == "available" and shown["DhcpOptionsId"]
-    return shown, [a.popitem() for a in attributes], acl["NetworkAclId"], table["RouteTableId"], group["GroupId"]
+    return shown, attributes, acl["NetworkAclId"], table["RouteTableId"], group["GroupId"]
 
 
 def create(ec2):
-    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", InstanceTenancy="default", TagSpecifications=tags("vpc", "tf"))["Vpc"][
-        "VpcId"]
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", InstanceTenancy="default",
+                         TagSpecifications=tags("vpc", "tf"))["Vpc"]["VpcId"]
     assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["State"] == "available"
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     assert ec2.describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]["Value"]

@@ -297,8 +297,8 @@ def test_route_tables_and_gateways(ec2):
     default = default_vpc(ec2)["VpcId"]
     gateway, = ec2.describe_internet_gateways()["InternetGateways"]
     assert gateway["Attachments"] == [{"State": "available", "VpcId": default}]
-    table, = ec2.describe_route_tables(Filters=[{"Name": "route.gateway-id", "Values": [gateway["InternetGatewayId"]]}])[
-        "RouteTables"]
+    through = [{"Name": "route.gateway-id", "Values": [gateway["InternetGatewayId"]]}]
+    table, = ec2.describe_route_tables(Filters=through)["RouteTables"]
     assert table["VpcId"] == default
     assert ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [vpc]}])[
         "InternetGateways"] == []
@@ -375,3 +375,30 @@ def test_the_interface_of_the_host(ec2, refused):
             NetworkInterfaceId="eni-12345678", Groups=[default])
     many = [ec2.create_security_group(GroupName=f"g{i}", Description="d")["GroupId"] for i in range(6)]
     refused("SecurityGroupsPerInterfaceLimitExceeded", ec2.modify_network_interface_attribute, **identity, Groups=many)
+
+
+def test_interfaces_of_cache_clusters(ec2, elasticache, refused):
+    vpc = new_vpc(ec2)
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+    spare = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="cache", Description="d", VpcId=vpc)["GroupId"]
+    elasticache.create_cache_subnet_group(CacheSubnetGroupName="s", CacheSubnetGroupDescription="d",
+                                          SubnetIds=[subnet, spare])
+    ec2.delete_subnet(SubnetId=spare)
+    shown, = elasticache.describe_cache_subnet_groups(CacheSubnetGroupName="s")["CacheSubnetGroups"]
+    assert [s["SubnetIdentifier"] for s in shown["Subnets"]] == [subnet]
+    refused("DependencyViolation", ec2.delete_subnet, SubnetId=subnet)
+    elasticache.create_cache_cluster(CacheClusterId="one", Engine="redis", CacheNodeType="cache.t3.micro",
+                                     NumCacheNodes=1, CacheSubnetGroupName="s", SecurityGroupIds=[group])
+    one, = ec2.describe_network_interfaces(Filters=filters(group_id=group))["NetworkInterfaces"]
+    assert one["Description"] == "ElastiCache one" and one["RequesterManaged"]
+    assert one["RequesterId"] == "amazon-elasticache" and one["Status"] == "in-use"
+    assert (one["VpcId"], one["SubnetId"]) == (vpc, subnet) and one["PrivateIpAddress"].startswith("10.0.0.")
+    assert [g["GroupId"] for g in one["Groups"]] == [group]
+    assert len(ec2.describe_network_interfaces()["NetworkInterfaces"]) == 2
+    assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["AvailableIpAddressCount"] < 251
+    refused("OperationNotPermitted", ec2.modify_network_interface_attribute,
+            NetworkInterfaceId=one["NetworkInterfaceId"], Groups=[group])
+    refused("DependencyViolation", ec2.delete_subnet, SubnetId=subnet)
+    refused("DependencyViolation", ec2.delete_security_group, GroupId=group)
+    refused("DependencyViolation", ec2.delete_vpc, VpcId=vpc)

@@ -5,6 +5,7 @@
 #include "control/api/cache_plan.h"
 #include "control/api/call.h"
 #include "control/api/render.h"
+#include "control/api/replication_group.h"
 #include "control/api/tag.h"
 #include "control/model/catalog.h"
 #include "control/model/placement.h"
@@ -119,18 +120,32 @@ static int create_alone(struct api_call *c, const struct create_cache_cluster_re
     return 0;
 }
 
+/* A replica is made as its group is; what says otherwise is refused. */
+static int join_group(struct api_call *c, const struct create_cache_cluster_request *in, struct cache_cluster **out)
+{
+    int rc;
+
+    if (in->engine.p || in->engine_version.p || in->cache_node_type.p || in->cache_parameter_group_name.p ||
+        in->cache_subnet_group_name.p || in->security_group_ids.count > 0 || in->port.set)
+        return call_fail(
+            c, SERVICE_INVALID_PARAMETER_COMBINATION,
+            "A cache cluster that joins a replication group takes over its engine, node type, port and groups.");
+    rc = replication_group_join(c, in->replication_group_id, in->cache_cluster_id, zone_of(in));
+    if (rc != 0)
+        return rc;
+    *out = txn_edit_cache_cluster(call_txn(c), in->cache_cluster_id);
+    return tag_put(c, *out, &in->tags, &(*out)->tags);
+}
+
 int elasticache_create_cache_cluster(struct api_call *c, const struct create_cache_cluster_request *in,
                                      struct create_cache_cluster_result *out)
 {
-    struct cache_cluster *n;
+    struct cache_cluster *n = NULL;
     int rc = check_request(c, in);
 
+    if (rc == 0)
+        rc = in->replication_group_id.p ? join_group(c, in, &n) : create_alone(c, in, &n);
     if (rc != 0)
-        return rc;
-    if (in->replication_group_id.p)
-        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
-                         "Joining a replication group is not supported yet. Use IncreaseReplicaCount.");
-    if ((rc = create_alone(c, in, &n)) != 0)
         return rc;
     out->cache_cluster = call_zalloc(c, sizeof *out->cache_cluster);
     render_cache_cluster(c, n, false, out->cache_cluster);

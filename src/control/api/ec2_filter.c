@@ -1,6 +1,6 @@
 /*
- * Patterns are run as the set of places in the pattern that the text read so far can have led to: the work is the length of
- * the text times that of the pattern, whatever both look like.
+ * Filters: see ec2_filter.h. A pattern is run as the set of places in it that the text read so far can have led to: the
+ * work is the length of the text times that of the pattern, whatever both look like.
  */
 #include "control/api/ec2_filter.h"
 
@@ -183,17 +183,17 @@ static void try_field(struct ec2_filter_try *t, const struct ec2_filter_field *f
     bool flag;
 
     switch (f->kind) {
-    case EC2_FILTER_NONE:
+    case EC2_FILTER_KIND_NONE:
         break;
-    case EC2_FILTER_TEXT:
+    case EC2_FILTER_KIND_TEXT:
         memcpy(&text, at, sizeof text);
         ec2_filter_offer(t, text);
         break;
-    case EC2_FILTER_FLAG:
+    case EC2_FILTER_KIND_FLAG:
         memcpy(&flag, at, sizeof flag);
         ec2_filter_offer_flag(t, flag);
         break;
-    case EC2_FILTER_CALL:
+    case EC2_FILTER_KIND_CALL:
         f->offer(t, thing);
         break;
     }

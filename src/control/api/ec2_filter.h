@@ -2,8 +2,8 @@
  * Filters of EC2's Describe actions. What can be filtered is data: each action has a table of its filters' names, each
  * with the place of the value in the answer's structure, or with a function that offers the values it has.
  *
- * A thing passes when it has, for each filter, a value that fits one of the filter's patterns. In a pattern * stands for
- * any characters, ? for one or none, and a backslash takes the next character as it is.
+ * A thing passes when it has, for each filter, a value that fits one of the filter's patterns. In a pattern * stands
+ * for any characters, ? for one or none, and a backslash takes the next character as it is.
  */
 #ifndef CONTROL_API_EC2_FILTER_H
 #define CONTROL_API_EC2_FILTER_H
@@ -31,27 +31,27 @@ void ec2_filter_offer_integer(struct ec2_filter_try *t, int64_t value);
 
 struct ec2_filter_field {
     const char *name;
-    enum { EC2_FILTER_NONE, EC2_FILTER_TEXT, EC2_FILTER_FLAG, EC2_FILTER_CALL } kind;
+    enum { EC2_FILTER_KIND_NONE, EC2_FILTER_KIND_TEXT, EC2_FILTER_KIND_FLAG, EC2_FILTER_KIND_CALL } kind;
     size_t place; /* in the thing, of a struct view or a bool */
     void (*offer)(struct ec2_filter_try *t, const void *thing);
 };
 
 /* Rows: a text, a flag, values that a function offers, and what AWS knows but nothing here ever has. */
-#define FILTER_TEXT(name, type, member)                                                                                \
+#define EC2_FILTER_TEXT(name, type, member)                                                                            \
     {                                                                                                                  \
-        name, EC2_FILTER_TEXT, offsetof(type, member), NULL                                                            \
+        name, EC2_FILTER_KIND_TEXT, offsetof(type, member), NULL                                                       \
     }
-#define FILTER_FLAG(name, type, member)                                                                                \
+#define EC2_FILTER_FLAG(name, type, member)                                                                            \
     {                                                                                                                  \
-        name, EC2_FILTER_FLAG, offsetof(type, member), NULL                                                            \
+        name, EC2_FILTER_KIND_FLAG, offsetof(type, member), NULL                                                       \
     }
-#define FILTER_CALL(name, function)                                                                                    \
+#define EC2_FILTER_CALL(name, function)                                                                                \
     {                                                                                                                  \
-        name, EC2_FILTER_CALL, 0, function                                                                             \
+        name, EC2_FILTER_KIND_CALL, 0, function                                                                        \
     }
-#define FILTER_NONE(name)                                                                                              \
+#define EC2_FILTER_NONE(name)                                                                                          \
     {                                                                                                                  \
-        name, EC2_FILTER_NONE, 0, NULL                                                                                 \
+        name, EC2_FILTER_KIND_NONE, 0, NULL                                                                            \
     }
 
 struct ec2_filter_table {

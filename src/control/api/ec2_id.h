@@ -1,4 +1,4 @@
-/* Ids of EC2's resources: a prefix and 17 hexadecimal digits (8 in old ones), and what is answered to one that is wrong. */
+/* Ids of EC2's resources: a prefix and 17 hexadecimal digits (8 in old ones), and the errors about wrong ones. */
 #ifndef CONTROL_API_EC2_ID_H
 #define CONTROL_API_EC2_ID_H
 

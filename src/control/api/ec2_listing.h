@@ -1,6 +1,6 @@
 /*
- * What all Describe actions of EC2 do: only the ids that were asked for, each of which must exist; only what the filters
- * let pass; a page of it.
+ * What all Describe actions of EC2 do: only the ids that were asked for, each of which must exist; only what the
+ * filters let pass; a page of it.
  *
  *     begin; for each thing in the order of ids: if (take) append it; end
  */

@@ -30,7 +30,7 @@ struct view ec2_network_zone_id(struct api_call *c, unsigned zone);
 unsigned ec2_network_zone_named(struct api_call *c, struct view name);
 unsigned ec2_network_zone_with_id(struct api_call *c, struct view id);
 
-/* The host's network interface: its id, its address, and the subnet that it is in (NULL when there is no default VPC). */
+/* The host's network interface: its id, its address, and the subnet it is in (NULL when there is no default VPC). */
 struct view ec2_network_host_id(struct api_call *c);
 uint32_t ec2_network_host_address(struct api_call *c);
 const struct subnet *ec2_network_host_subnet(struct api_call *c);

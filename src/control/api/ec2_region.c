@@ -23,18 +23,18 @@ static int check_known(struct api_call *c, const struct string_list *wanted, con
 /* ---- zones ---- */
 
 static const struct ec2_filter_field zone_fields[] = {
-    FILTER_TEXT("group-name", struct ec2_availability_zone, group_name),
-    FILTER_NONE("group-long-name"),
-    FILTER_NONE("message"),
-    FILTER_TEXT("network-border-group", struct ec2_availability_zone, network_border_group),
-    FILTER_TEXT("opt-in-status", struct ec2_availability_zone, opt_in_status),
-    FILTER_NONE("parent-zone-id"),
-    FILTER_NONE("parent-zone-name"),
-    FILTER_TEXT("region-name", struct ec2_availability_zone, region_name),
-    FILTER_TEXT("state", struct ec2_availability_zone, state),
-    FILTER_TEXT("zone-id", struct ec2_availability_zone, zone_id),
-    FILTER_TEXT("zone-name", struct ec2_availability_zone, zone_name),
-    FILTER_TEXT("zone-type", struct ec2_availability_zone, zone_type),
+    EC2_FILTER_TEXT("group-name", struct ec2_availability_zone, group_name),
+    EC2_FILTER_NONE("group-long-name"),
+    EC2_FILTER_NONE("message"),
+    EC2_FILTER_TEXT("network-border-group", struct ec2_availability_zone, network_border_group),
+    EC2_FILTER_TEXT("opt-in-status", struct ec2_availability_zone, opt_in_status),
+    EC2_FILTER_NONE("parent-zone-id"),
+    EC2_FILTER_NONE("parent-zone-name"),
+    EC2_FILTER_TEXT("region-name", struct ec2_availability_zone, region_name),
+    EC2_FILTER_TEXT("state", struct ec2_availability_zone, state),
+    EC2_FILTER_TEXT("zone-id", struct ec2_availability_zone, zone_id),
+    EC2_FILTER_TEXT("zone-name", struct ec2_availability_zone, zone_name),
+    EC2_FILTER_TEXT("zone-type", struct ec2_availability_zone, zone_type),
 };
 
 static const struct ec2_filter_table zone_filters = {zone_fields, sizeof zone_fields / sizeof zone_fields[0], false, 0};
@@ -84,9 +84,9 @@ int ec2_describe_availability_zones(struct api_call *c, const struct describe_av
 /* ---- regions ---- */
 
 static const struct ec2_filter_field region_fields[] = {
-    FILTER_TEXT("endpoint", struct ec2_region, endpoint),
-    FILTER_TEXT("opt-in-status", struct ec2_region, opt_in_status),
-    FILTER_TEXT("region-name", struct ec2_region, region_name),
+    EC2_FILTER_TEXT("endpoint", struct ec2_region, endpoint),
+    EC2_FILTER_TEXT("opt-in-status", struct ec2_region, opt_in_status),
+    EC2_FILTER_TEXT("region-name", struct ec2_region, region_name),
 };
 
 static const struct ec2_filter_table region_filters = {region_fields, sizeof region_fields / sizeof region_fields[0],

@@ -1,6 +1,7 @@
 /*
- * What comes with each VPC and is not stored: the default network ACL, which lets everything through, the main route table,
- * and the internet gateway of the default VPC. They are there because clients ask for them; nothing is routed by them.
+ * What comes with each VPC and is not stored: the default network ACL, which lets everything through, the main route
+ * table, and the internet gateway of the default VPC. They are there because clients ask for them; nothing is routed by
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -138,23 +139,23 @@ static void offer_entry_number(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field acl_fields[] = {
-    FILTER_CALL("association.association-id", offer_acl_association),
-    FILTER_CALL("association.network-acl-id", offer_acl_associated),
-    FILTER_CALL("association.subnet-id", offer_acl_subnets),
-    FILTER_FLAG("default", struct ec2_network_acl, is_default),
-    FILTER_CALL("entry.cidr", offer_entry_cidr),
-    FILTER_CALL("entry.egress", offer_entry_egress),
-    FILTER_NONE("entry.icmp.code"),
-    FILTER_NONE("entry.icmp.type"),
-    FILTER_NONE("entry.ipv6-cidr"),
-    FILTER_NONE("entry.port-range.from"),
-    FILTER_NONE("entry.port-range.to"),
-    FILTER_CALL("entry.protocol", offer_entry_protocol),
-    FILTER_CALL("entry.rule-action", offer_entry_action),
-    FILTER_CALL("entry.rule-number", offer_entry_number),
-    FILTER_TEXT("network-acl-id", struct ec2_network_acl, network_acl_id),
-    FILTER_TEXT("owner-id", struct ec2_network_acl, owner_id),
-    FILTER_TEXT("vpc-id", struct ec2_network_acl, vpc_id),
+    EC2_FILTER_CALL("association.association-id", offer_acl_association),
+    EC2_FILTER_CALL("association.network-acl-id", offer_acl_associated),
+    EC2_FILTER_CALL("association.subnet-id", offer_acl_subnets),
+    EC2_FILTER_FLAG("default", struct ec2_network_acl, is_default),
+    EC2_FILTER_CALL("entry.cidr", offer_entry_cidr),
+    EC2_FILTER_CALL("entry.egress", offer_entry_egress),
+    EC2_FILTER_NONE("entry.icmp.code"),
+    EC2_FILTER_NONE("entry.icmp.type"),
+    EC2_FILTER_NONE("entry.ipv6-cidr"),
+    EC2_FILTER_NONE("entry.port-range.from"),
+    EC2_FILTER_NONE("entry.port-range.to"),
+    EC2_FILTER_CALL("entry.protocol", offer_entry_protocol),
+    EC2_FILTER_CALL("entry.rule-action", offer_entry_action),
+    EC2_FILTER_CALL("entry.rule-number", offer_entry_number),
+    EC2_FILTER_TEXT("network-acl-id", struct ec2_network_acl, network_acl_id),
+    EC2_FILTER_TEXT("owner-id", struct ec2_network_acl, owner_id),
+    EC2_FILTER_TEXT("vpc-id", struct ec2_network_acl, vpc_id),
 };
 
 static const struct ec2_filter_table acl_filters = {acl_fields, sizeof acl_fields / sizeof acl_fields[0], true,
@@ -200,10 +201,10 @@ static void offer_attachment_vpc(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field gateway_fields[] = {
-    FILTER_CALL("attachment.state", offer_attachment_state),
-    FILTER_CALL("attachment.vpc-id", offer_attachment_vpc),
-    FILTER_TEXT("internet-gateway-id", struct ec2_internet_gateway, internet_gateway_id),
-    FILTER_TEXT("owner-id", struct ec2_internet_gateway, owner_id),
+    EC2_FILTER_CALL("attachment.state", offer_attachment_state),
+    EC2_FILTER_CALL("attachment.vpc-id", offer_attachment_vpc),
+    EC2_FILTER_TEXT("internet-gateway-id", struct ec2_internet_gateway, internet_gateway_id),
+    EC2_FILTER_TEXT("owner-id", struct ec2_internet_gateway, owner_id),
 };
 
 static const struct ec2_filter_table gateway_filters = {gateway_fields,
@@ -314,25 +315,25 @@ static void offer_route_states(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field table_fields[] = {
-    FILTER_NONE("association.gateway-id"),
-    FILTER_CALL("association.main", offer_main),
-    FILTER_CALL("association.route-table-association-id", offer_table_association),
-    FILTER_TEXT("association.route-table-id", struct ec2_route_table, route_table_id),
-    FILTER_NONE("association.subnet-id"),
-    FILTER_TEXT("owner-id", struct ec2_route_table, owner_id),
-    FILTER_TEXT("route-table-id", struct ec2_route_table, route_table_id),
-    FILTER_CALL("route.destination-cidr-block", offer_destinations),
-    FILTER_NONE("route.destination-ipv6-cidr-block"),
-    FILTER_NONE("route.destination-prefix-list-id"),
-    FILTER_NONE("route.egress-only-internet-gateway-id"),
-    FILTER_CALL("route.gateway-id", offer_gateways),
-    FILTER_NONE("route.instance-id"),
-    FILTER_NONE("route.nat-gateway-id"),
-    FILTER_CALL("route.origin", offer_origins),
-    FILTER_CALL("route.state", offer_route_states),
-    FILTER_NONE("route.transit-gateway-id"),
-    FILTER_NONE("route.vpc-peering-connection-id"),
-    FILTER_TEXT("vpc-id", struct ec2_route_table, vpc_id),
+    EC2_FILTER_NONE("association.gateway-id"),
+    EC2_FILTER_CALL("association.main", offer_main),
+    EC2_FILTER_CALL("association.route-table-association-id", offer_table_association),
+    EC2_FILTER_TEXT("association.route-table-id", struct ec2_route_table, route_table_id),
+    EC2_FILTER_NONE("association.subnet-id"),
+    EC2_FILTER_TEXT("owner-id", struct ec2_route_table, owner_id),
+    EC2_FILTER_TEXT("route-table-id", struct ec2_route_table, route_table_id),
+    EC2_FILTER_CALL("route.destination-cidr-block", offer_destinations),
+    EC2_FILTER_NONE("route.destination-ipv6-cidr-block"),
+    EC2_FILTER_NONE("route.destination-prefix-list-id"),
+    EC2_FILTER_NONE("route.egress-only-internet-gateway-id"),
+    EC2_FILTER_CALL("route.gateway-id", offer_gateways),
+    EC2_FILTER_NONE("route.instance-id"),
+    EC2_FILTER_NONE("route.nat-gateway-id"),
+    EC2_FILTER_CALL("route.origin", offer_origins),
+    EC2_FILTER_CALL("route.state", offer_route_states),
+    EC2_FILTER_NONE("route.transit-gateway-id"),
+    EC2_FILTER_NONE("route.vpc-peering-connection-id"),
+    EC2_FILTER_TEXT("vpc-id", struct ec2_route_table, vpc_id),
 };
 
 static const struct ec2_filter_table table_filters = {table_fields, sizeof table_fields / sizeof table_fields[0], true,

@@ -3,8 +3,8 @@
  * model has single rules, each with an id; answers have both.
  *
  * Rules that a request states are read into the model's structure, without ids, in the form that the model keeps: the
- * protocol as "tcp", "udp", "icmp", "icmpv6", "-1" for all, or a number; ports as -1 where the protocol has none; blocks
- * without bits behind their prefix; other groups by id.
+ * protocol as "tcp", "udp", "icmp", "icmpv6", "-1" for all, or a number; ports as -1 where the protocol has none;
+ * blocks without bits behind their prefix; other groups by id.
  */
 #ifndef CONTROL_API_EC2_RULE_H
 #define CONTROL_API_EC2_RULE_H
@@ -43,8 +43,8 @@ size_t ec2_rule_find(const struct security_group *g, const struct security_group
 /* The rule as messages show it. */
 struct view ec2_rule_text(struct api_call *c, const struct security_group_rule *r);
 
-/* Is the text one that AWS takes as a description, or as the name of a group? Returns 0 or an error; what: "security group
- * name" ... */
+/* Is the text one that AWS takes as a description, or as the name of a group? what is what it is: "security group
+ * name". Returns 0 or an error. */
 int ec2_rule_check_text(struct api_call *c, const char *what, struct view text);
 
 /* As answers have them: the rules of one direction as permissions, and one rule of a group. */

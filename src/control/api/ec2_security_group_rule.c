@@ -1,6 +1,6 @@
 /*
- * Changing the rules of security groups, and listing them one by one. A request is carried out as a whole or not at all:
- * everything is checked before the group is edited.
+ * Changing the rules of security groups, and listing them one by one. A request is carried out as a whole or not at
+ * all, which the call's transaction sees to: a handler that fails may have edited.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -415,8 +415,8 @@ int ec2_update_security_group_rule_descriptions_egress(
 /* ---- listing ---- */
 
 static const struct ec2_filter_field rule_fields[] = {
-    FILTER_TEXT("group-id", struct ec2_security_group_rule, group_id),
-    FILTER_TEXT("security-group-rule-id", struct ec2_security_group_rule, security_group_rule_id),
+    EC2_FILTER_TEXT("group-id", struct ec2_security_group_rule, group_id),
+    EC2_FILTER_TEXT("security-group-rule-id", struct ec2_security_group_rule, security_group_rule_id),
 };
 
 static const struct ec2_filter_table rule_filters = {rule_fields, sizeof rule_fields / sizeof rule_fields[0], true,

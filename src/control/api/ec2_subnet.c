@@ -152,34 +152,34 @@ static void offer_aaaa_record(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field subnet_fields[] = {
-    FILTER_TEXT("availability-zone", struct ec2_subnet, availability_zone),
-    FILTER_TEXT("availabilityZone", struct ec2_subnet, availability_zone),
-    FILTER_TEXT("availability-zone-id", struct ec2_subnet, availability_zone_id),
-    FILTER_TEXT("availabilityZoneId", struct ec2_subnet, availability_zone_id),
-    FILTER_CALL("available-ip-address-count", offer_free),
-    FILTER_TEXT("cidr", struct ec2_subnet, cidr_block),
-    FILTER_TEXT("cidr-block", struct ec2_subnet, cidr_block),
-    FILTER_TEXT("cidrBlock", struct ec2_subnet, cidr_block),
-    FILTER_NONE("customer-owned-ipv4-pool"),
-    FILTER_FLAG("default-for-az", struct ec2_subnet, default_for_az),
-    FILTER_FLAG("defaultForAz", struct ec2_subnet, default_for_az),
-    FILTER_FLAG("enable-dns64", struct ec2_subnet, enable_dns64),
-    FILTER_NONE("enable-lni-at-device-index"),
-    FILTER_NONE("ipv6-cidr-block-association.association-id"),
-    FILTER_NONE("ipv6-cidr-block-association.ipv6-cidr-block"),
-    FILTER_NONE("ipv6-cidr-block-association.state"),
-    FILTER_FLAG("ipv6-native", struct ec2_subnet, ipv6_native),
-    FILTER_FLAG("map-customer-owned-ip-on-launch", struct ec2_subnet, map_customer_owned_ip_on_launch),
-    FILTER_FLAG("map-public-ip-on-launch", struct ec2_subnet, map_public_ip_on_launch),
-    FILTER_NONE("outpost-arn"),
-    FILTER_TEXT("owner-id", struct ec2_subnet, owner_id),
-    FILTER_CALL("private-dns-name-options-on-launch.enable-resource-name-dns-a-record", offer_a_record),
-    FILTER_CALL("private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record", offer_aaaa_record),
-    FILTER_CALL("private-dns-name-options-on-launch.hostname-type", offer_hostname_type),
-    FILTER_TEXT("state", struct ec2_subnet, state),
-    FILTER_TEXT("subnet-arn", struct ec2_subnet, subnet_arn),
-    FILTER_TEXT("subnet-id", struct ec2_subnet, subnet_id),
-    FILTER_TEXT("vpc-id", struct ec2_subnet, vpc_id),
+    EC2_FILTER_TEXT("availability-zone", struct ec2_subnet, availability_zone),
+    EC2_FILTER_TEXT("availabilityZone", struct ec2_subnet, availability_zone),
+    EC2_FILTER_TEXT("availability-zone-id", struct ec2_subnet, availability_zone_id),
+    EC2_FILTER_TEXT("availabilityZoneId", struct ec2_subnet, availability_zone_id),
+    EC2_FILTER_CALL("available-ip-address-count", offer_free),
+    EC2_FILTER_TEXT("cidr", struct ec2_subnet, cidr_block),
+    EC2_FILTER_TEXT("cidr-block", struct ec2_subnet, cidr_block),
+    EC2_FILTER_TEXT("cidrBlock", struct ec2_subnet, cidr_block),
+    EC2_FILTER_NONE("customer-owned-ipv4-pool"),
+    EC2_FILTER_FLAG("default-for-az", struct ec2_subnet, default_for_az),
+    EC2_FILTER_FLAG("defaultForAz", struct ec2_subnet, default_for_az),
+    EC2_FILTER_FLAG("enable-dns64", struct ec2_subnet, enable_dns64),
+    EC2_FILTER_NONE("enable-lni-at-device-index"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.association-id"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.ipv6-cidr-block"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.state"),
+    EC2_FILTER_FLAG("ipv6-native", struct ec2_subnet, ipv6_native),
+    EC2_FILTER_FLAG("map-customer-owned-ip-on-launch", struct ec2_subnet, map_customer_owned_ip_on_launch),
+    EC2_FILTER_FLAG("map-public-ip-on-launch", struct ec2_subnet, map_public_ip_on_launch),
+    EC2_FILTER_NONE("outpost-arn"),
+    EC2_FILTER_TEXT("owner-id", struct ec2_subnet, owner_id),
+    EC2_FILTER_CALL("private-dns-name-options-on-launch.enable-resource-name-dns-a-record", offer_a_record),
+    EC2_FILTER_CALL("private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record", offer_aaaa_record),
+    EC2_FILTER_CALL("private-dns-name-options-on-launch.hostname-type", offer_hostname_type),
+    EC2_FILTER_TEXT("state", struct ec2_subnet, state),
+    EC2_FILTER_TEXT("subnet-arn", struct ec2_subnet, subnet_arn),
+    EC2_FILTER_TEXT("subnet-id", struct ec2_subnet, subnet_id),
+    EC2_FILTER_TEXT("vpc-id", struct ec2_subnet, vpc_id),
 };
 
 static const struct ec2_filter_table subnet_filters = {subnet_fields, sizeof subnet_fields / sizeof subnet_fields[0],
@@ -210,12 +210,7 @@ int ec2_describe_subnets(struct api_call *c, const struct describe_subnets_reque
 /* Has a node, an endpoint or the host an address there? */
 static bool is_used(struct api_call *c, const struct subnet *s)
 {
-    struct cidr block = ec2_network_block(s->cidr_block);
-    size_t size = (size_t)cidr_last(block) - block.first + 1;
-
-    if (placement_free(c->model, s) < size - PLACEMENT_RESERVED_FIRST - PLACEMENT_RESERVED_LAST)
-        return true;
-    return ec2_network_host_subnet(c) == s;
+    return placement_used(c->model, s) > 0 || ec2_network_host_subnet(c) == s;
 }
 
 /* Takes it out of the cache subnet groups, whose subnets all exist. False when one of them would have none left. */

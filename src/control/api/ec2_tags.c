@@ -231,12 +231,12 @@ static void offer_value_of(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field tag_fields[] = {
-    FILTER_TEXT("key", struct ec2_tag_description, key),
-    FILTER_TEXT("tag-key", struct ec2_tag_description, key),
-    FILTER_TEXT("resource-id", struct ec2_tag_description, resource_id),
-    FILTER_TEXT("resource-type", struct ec2_tag_description, resource_type),
-    FILTER_CALL("value", offer_value_of),
-    FILTER_TEXT("tag-value", struct ec2_tag_description, value),
+    EC2_FILTER_TEXT("key", struct ec2_tag_description, key),
+    EC2_FILTER_TEXT("tag-key", struct ec2_tag_description, key),
+    EC2_FILTER_TEXT("resource-id", struct ec2_tag_description, resource_id),
+    EC2_FILTER_TEXT("resource-type", struct ec2_tag_description, resource_type),
+    EC2_FILTER_CALL("value", offer_value_of),
+    EC2_FILTER_TEXT("tag-value", struct ec2_tag_description, value),
 };
 
 static const struct ec2_filter_table tag_filters = {tag_fields, sizeof tag_fields / sizeof tag_fields[0], false, 0};

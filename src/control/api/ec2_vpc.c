@@ -1,6 +1,6 @@
 /*
- * VPCs. Each has one block of addresses, from /16 to /28, and comes with a default security group, a network ACL and a main
- * route table; the last two are not stored (ec2_routing.c).
+ * VPCs. Each has one block of addresses, from /16 to /28, and comes with a default security group, a network ACL and a
+ * main route table; the last two are not stored (ec2_routing.c).
  */
 #include "api_handlers.h"
 #include "control/api/ec2_listing.h"
@@ -86,23 +86,23 @@ static void offer_block_state(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field vpc_fields[] = {
-    FILTER_TEXT("cidr", struct ec2_vpc, cidr_block),
-    FILTER_TEXT("cidr-block", struct ec2_vpc, cidr_block),
-    FILTER_TEXT("cidrBlock", struct ec2_vpc, cidr_block),
-    FILTER_CALL("cidr-block-association.association-id", offer_block_id),
-    FILTER_TEXT("cidr-block-association.cidr-block", struct ec2_vpc, cidr_block),
-    FILTER_CALL("cidr-block-association.state", offer_block_state),
-    FILTER_TEXT("dhcp-options-id", struct ec2_vpc, dhcp_options_id),
-    FILTER_TEXT("dhcpOptionsId", struct ec2_vpc, dhcp_options_id),
-    FILTER_NONE("ipv6-cidr-block-association.association-id"),
-    FILTER_NONE("ipv6-cidr-block-association.ipv6-cidr-block"),
-    FILTER_NONE("ipv6-cidr-block-association.ipv6-pool"),
-    FILTER_NONE("ipv6-cidr-block-association.state"),
-    FILTER_FLAG("is-default", struct ec2_vpc, is_default),
-    FILTER_FLAG("isDefault", struct ec2_vpc, is_default),
-    FILTER_TEXT("owner-id", struct ec2_vpc, owner_id),
-    FILTER_TEXT("state", struct ec2_vpc, state),
-    FILTER_TEXT("vpc-id", struct ec2_vpc, vpc_id),
+    EC2_FILTER_TEXT("cidr", struct ec2_vpc, cidr_block),
+    EC2_FILTER_TEXT("cidr-block", struct ec2_vpc, cidr_block),
+    EC2_FILTER_TEXT("cidrBlock", struct ec2_vpc, cidr_block),
+    EC2_FILTER_CALL("cidr-block-association.association-id", offer_block_id),
+    EC2_FILTER_TEXT("cidr-block-association.cidr-block", struct ec2_vpc, cidr_block),
+    EC2_FILTER_CALL("cidr-block-association.state", offer_block_state),
+    EC2_FILTER_TEXT("dhcp-options-id", struct ec2_vpc, dhcp_options_id),
+    EC2_FILTER_TEXT("dhcpOptionsId", struct ec2_vpc, dhcp_options_id),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.association-id"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.ipv6-cidr-block"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.ipv6-pool"),
+    EC2_FILTER_NONE("ipv6-cidr-block-association.state"),
+    EC2_FILTER_FLAG("is-default", struct ec2_vpc, is_default),
+    EC2_FILTER_FLAG("isDefault", struct ec2_vpc, is_default),
+    EC2_FILTER_TEXT("owner-id", struct ec2_vpc, owner_id),
+    EC2_FILTER_TEXT("state", struct ec2_vpc, state),
+    EC2_FILTER_TEXT("vpc-id", struct ec2_vpc, vpc_id),
 };
 
 static const struct ec2_filter_table vpc_filters = {vpc_fields, sizeof vpc_fields / sizeof vpc_fields[0], true,
@@ -254,10 +254,10 @@ static void offer_option_values(struct ec2_filter_try *t, const void *thing)
 }
 
 static const struct ec2_filter_field dhcp_fields[] = {
-    FILTER_TEXT("dhcp-options-id", struct ec2_dhcp_options, dhcp_options_id),
-    FILTER_CALL("key", offer_option_keys),
-    FILTER_CALL("value", offer_option_values),
-    FILTER_TEXT("owner-id", struct ec2_dhcp_options, owner_id),
+    EC2_FILTER_TEXT("dhcp-options-id", struct ec2_dhcp_options, dhcp_options_id),
+    EC2_FILTER_CALL("key", offer_option_keys),
+    EC2_FILTER_CALL("value", offer_option_values),
+    EC2_FILTER_TEXT("owner-id", struct ec2_dhcp_options, owner_id),
 };
 
 static const struct ec2_filter_table dhcp_filters = {dhcp_fields, sizeof dhcp_fields / sizeof dhcp_fields[0], true,

@@ -1,5 +1,7 @@
 /* Replication groups: made, shown, changed, deleted. What a change means for the nodes is the reconciler's business; here it
  * becomes desired state and at most one operation, which refuses the next one until it is over. */
+#include "control/api/replication_group.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -170,18 +172,16 @@ static int check_ids(struct api_call *c, struct view id, size_t members)
 }
 
 /* Adds one more member, as the last. */
-static int add_member(struct api_call *c, const struct cache_plan *p, struct replication_group *g, struct shard *s,
-                      struct view zone)
+static int add_named_member(struct api_call *c, const struct cache_plan *p, struct replication_group *g,
+                            struct shard *s, struct view zone, struct view id)
 {
     struct txn *t = call_txn(c);
-    struct view id = call_text(c, "%.*s-%03d", CALL_TEXT(g->id), (int)g->next_member);
     struct string_list grown = {.set = true, .count = g->members.count};
     struct cache_cluster *n;
     int rc = cache_plan_add_cluster(c, p, id, g->id, s->id, zone, g->auto_minor_version_upgrade, &n);
 
     if (rc != 0)
         return rc;
-    g->next_member++;
     grown.items = call_zalloc(c, (grown.count + 1) * sizeof *grown.items);
     for (size_t i = 0; i < grown.count; i++)
         grown.items[i] = g->members.items[i];
@@ -191,6 +191,18 @@ static int add_member(struct api_call *c, const struct cache_plan *p, struct rep
     if (s->primary.n == 0)
         s->primary = txn_text(t, s, n->id);
     return 0;
+}
+
+/* The same with the next name of its group that nobody has. */
+static int add_member(struct api_call *c, const struct cache_plan *p, struct replication_group *g, struct shard *s,
+                      struct view zone)
+{
+    struct view id;
+
+    do
+        id = call_text(c, "%.*s-%03d", CALL_TEXT(g->id), (int)g->next_member++);
+    while (model_cache_cluster(c->model, id));
+    return add_named_member(c, p, g, s, zone, id);
 }
 
 /* The addresses of both endpoints are taken from the first member's subnet. */
@@ -595,6 +607,28 @@ int elasticache_increase_replica_count(struct api_call *c, const struct increase
     out->replication_group = call_zalloc(c, sizeof *out->replication_group);
     render_replication_group(c, g, out->replication_group);
     return 0;
+}
+
+int replication_group_join(struct api_call *c, struct view group_id, struct view cluster_id, struct view zone)
+{
+    const struct replication_group *known;
+    struct replication_group *g;
+    struct cache_plan plan;
+    int rc;
+
+    if ((rc = find_idle_group(c, group_id, &known)) != 0 || (rc = plan_again(c, known, &plan)) != 0)
+        return rc;
+    if (known->members.count > CACHE_REPLICAS_MAX)
+        return call_fail(c, ELASTICACHE_NODE_QUOTA_FOR_CLUSTER_EXCEEDED,
+                         "The replication group %.*s has %d replicas already.", CALL_TEXT(known->id),
+                         CACHE_REPLICAS_MAX);
+    if (zone.p && (rc = check_zone(c, plan.subnet_group, zone)) != 0)
+        return rc;
+    if (!zone.p)
+        zone = placement_zone(c->model, plan.subnet_group, known->members.count);
+    g = txn_edit_replication_group(call_txn(c), known->id);
+    begin_operation(c, g, "modifying", "increase", (struct view){0});
+    return add_named_member(c, &plan, g, txn_edit_shard(call_txn(c), shard_id_of(c, g->id)), zone, cluster_id);
 }
 
 /* Marks a member as one that goes. */

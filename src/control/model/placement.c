@@ -1,5 +1,5 @@
 /*
- * Placement: see placement.h. What has an address in a VPC are cache clusters (their nodes) and shards (their endpoints);
+ * Placement: see placement.h. What has an address in a VPC are cache clusters (their nodes), shards (their endpoints), and the host;
  * they are looked through each time, for there are hundreds at most, and an index could be wrong.
  */
 #include "control/model/placement.h"
@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "control/model/model.h"
+#include "control/model/rules.h"
 
 bool placement_has_zone(struct view region, struct view zone)
 {
@@ -20,6 +21,7 @@ struct taken {
     struct cidr block;
     unsigned char *bits;
     size_t count;
+    size_t host; /* of them, 0 or 1: the host's */
 };
 
 static bool is_taken(const struct taken *t, uint32_t address)
@@ -42,10 +44,19 @@ static void take(struct taken *t, struct view text)
 /* False when the subnet's block is none that can be looked through. */
 static bool find_taken(const struct model *m, const struct subnet *s, struct taken *t)
 {
+    const struct vpc *vpc = model_vpc(m, s->vpc_id);
+    char host[CIDR_TEXT_MAX];
+    struct cidr whole;
+
     if (!cidr_parse(s->cidr_block, &t->block, NULL) || t->block.bits < 16)
         return false;
-    t->count = 0;
+    t->count = t->host = 0;
     t->bits = mem_zalloc(((size_t)cidr_last(t->block) - t->block.first) / 8 + 1);
+    if (vpc && cidr_parse(vpc->cidr_block, &whole, NULL)) {
+        cidr_format_address(host, whole.first + RULES_HOST_ADDRESS);
+        take(t, view_str(host));
+        t->host = t->count;
+    }
     for (size_t i = 0; i < model_count(m, MODEL_CACHE_CLUSTER); i++) {
         const struct cache_cluster *c = model_cache_cluster_at(m, i);
         if (view_equal(c->subnet_id, s->subnet_id))
@@ -73,6 +84,16 @@ size_t placement_free(const struct model *m, const struct subnet *s)
     mem_free(t.bits);
     size = (size_t)cidr_last(t.block) - t.block.first + 1;
     return size - PLACEMENT_RESERVED_FIRST - PLACEMENT_RESERVED_LAST - t.count;
+}
+
+size_t placement_used(const struct model *m, const struct subnet *s)
+{
+    struct taken t;
+
+    if (!find_taken(m, s, &t))
+        return 0;
+    mem_free(t.bits);
+    return t.count - t.host;
 }
 
 bool placement_address(const struct model *m, const struct subnet *s, char out[CIDR_TEXT_MAX])

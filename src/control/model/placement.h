@@ -33,6 +33,9 @@ bool placement_covers(const struct model *m, const struct cache_subnet_group *g,
 /* The lowest address of the subnet that nothing has. False when there is none. */
 bool placement_address(const struct model *m, const struct subnet *s, char out[CIDR_TEXT_MAX]);
 
+/* How many addresses of the subnet nodes and their endpoints have. */
+size_t placement_used(const struct model *m, const struct subnet *s);
+
 /* How many addresses of the subnet are free. */
 size_t placement_free(const struct model *m, const struct subnet *s);
 
