@@ -293,11 +293,11 @@ static void each_listener(void *arg, void (*fn)(void *fn_arg, const struct serve
     listeners_each(&p->listeners, show_listener, &listing);
 }
 
-static void restrict_peers(void *arg, const struct config_cidr *blocks, size_t n)
+static void restrict_peers(void *arg, const struct config_cidr *blocks, size_t n, size_t replicas, bool named)
 {
     struct program *p = arg;
 
-    listeners_restrict(&p->listeners, blocks, n);
+    listeners_restrict(&p->listeners, blocks, n, replicas, named);
     post_all(p, MESSAGE_RECHECK);
 }
 

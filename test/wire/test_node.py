@@ -712,6 +712,37 @@ def test_a_replica_logs_in_and_does_nothing_else(node, listener):
     assert one.agent.do("CONFIG", "GET", "replication-secret", "*secret*") == []
 
 
+def answer_to(address, source, words):
+    """What the server at that address says to somebody from `source`; b"" when it closes."""
+    with socket.socket() as sock:
+        sock.bind((source, 0))
+        sock.settimeout(10)
+        sock.connect(address)
+        try:
+            sock.sendall(words)
+            return sock.recv(1000)
+        except ConnectionResetError:
+            return b""
+
+
+def test_replicas_come_from_named_addresses(node, listener):
+    one = node([("replication-secret", SECRET)])
+    here = listener()
+    one.agent.listen("primary", here)
+    address = here.getsockname()
+    login = encode(("AUTH", "larder-replica", SECRET))
+    assert one.agent.do("LARDER", "ALLOW", 1, "127.7.0.0/16") == b"OK"
+    assert answer_to(address, "127.7.0.1", b"PING\r\n") == b"+PONG\r\n"
+    assert answer_to(address, "127.8.0.1", login) == b"+OK\r\n"
+    assert one.agent.do("LARDER", "ALLOW", 2, "127.7.0.0/16", "REPLICAS", "127.8.0.1/32") == b"OK"
+    assert answer_to(address, "127.7.0.1", b"PING\r\n") == b"+PONG\r\n"
+    assert answer_to(address, "127.8.0.1", b"PING\r\n").startswith(b"-NOAUTH")
+    assert answer_to(address, "127.8.0.1", login) == b"+OK\r\n"
+    assert answer_to(address, "127.8.0.2", login) == b""
+    assert one.agent.do("LARDER", "ALLOW", 3, "none", "replicas") == b"OK"
+    assert answer_to(address, "127.8.0.1", login) == b""
+
+
 def test_failed_logins_of_replicas(node, listener):
     one = node([("replication-secret", SECRET), ("requirepass", "open")])
     here = listener()

@@ -415,12 +415,13 @@ void member_start(struct member *m, const struct cache_cluster *c, const char *s
     member_settings(m, c, &m->settings);
     text = mem_strndup(buf_live(&m->settings) > 0 ? m->settings.p : "", buf_live(&m->settings));
     spec.config.settings = settings;
-    spec.config.setting_count = split_settings(text, settings, SETTINGS_MAX - 2);
+    spec.config.setting_count = split_settings(text, settings, SETTINGS_MAX - 3);
     if (runtime_address(m->runtime, m, address)) {
         /* it has no port of its own that others could be told of */
         snprintf(port, sizeof port, "%d", (int)c->port);
         settings[spec.config.setting_count++] = (struct node_setting){"replica-announce-ip", address, false};
         settings[spec.config.setting_count++] = (struct node_setting){"replica-announce-port", port, false};
+        settings[spec.config.setting_count++] = (struct node_setting){"bind-source-addr", address, false};
     }
     spec.config.replication_secret = secret;
     snprintf(directory, sizeof directory, "%s", m->id);

@@ -463,6 +463,18 @@ static bool follow(struct runtime *r, const struct shard *s)
 
 /* ---- endpoints ---- */
 
+/* The other members may come as replicas, whatever the rules say. */
+static void put_replicas(struct runtime *r, const struct member *but, struct buf *out)
+{
+    char address[CIDR_TEXT_MAX];
+    const struct member *m;
+
+    buf_put(out, LIT("replicas "));
+    TAILQ_FOREACH(m, &r->members, link)
+        if (m != but && runtime_address(r, m, address))
+            buf_printf(out, "%s/32 ", address);
+}
+
 /* Who may connect; before anything is served. */
 static bool give_rules(struct runtime *r, struct member *m, const struct cache_cluster *c)
 {
@@ -475,6 +487,7 @@ static bool give_rules(struct runtime *r, struct member *m, const struct cache_c
     rules_write(model_of(r), c, r->shadow, &wanted);
     if (buf_live(&wanted) == 0)
         buf_put(&wanted, LIT("none "));
+    put_replicas(r, m, &wanted);
     is_same = view_equal(buf_view(&wanted), buf_view(&m->rules));
     if (is_same || !member_is_free(m)) {
         buf_free(&wanted);

@@ -232,8 +232,9 @@ void cmd_larder_listeners(struct call *c)
 void cmd_larder_allow(struct call *c)
 {
     struct server *s = c->server;
-    size_t n = (size_t)c->argc - 3;
+    size_t n = (size_t)c->argc - 3, count = 0, replicas = 0;
     struct config_cidr *blocks;
+    bool named = false;
     int64_t version;
     char text[NUM_INT_MAX + 1];
 
@@ -244,15 +245,22 @@ void cmd_larder_allow(struct call *c)
         reply_error(c->reply, ERROR_STALE_RULES, text);
         return;
     }
-    if (n == 1 && call_arg_is(c, 3, "none"))
-        n = 0;
     blocks = mem_alloc((n + 1) * sizeof *blocks);
-    for (size_t i = 0; i < n; i++)
-        if (!config_parse_cidr(c->argv[3 + i], &blocks[i])) {
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 && call_arg_is(c, 3, "none"))
+            continue;
+        if (!named && call_arg_is(c, (int)(3 + i), "replicas")) {
+            named = true;
+            continue;
+        }
+        if (!config_parse_cidr(c->argv[3 + i], &blocks[count])) {
             reply_error(c->reply, ERROR_CIDR, ERROR_SHOWN(c->argv[3 + i]));
             goto done;
         }
-    s->ops->restrict_peers(s->ops_arg, blocks, n);
+        count++;
+        replicas += named;
+    }
+    s->ops->restrict_peers(s->ops_arg, blocks, count - replicas, replicas, named);
     atomic_store(&s->rules, version);
     reply_ok(c->reply);
 done:

@@ -250,7 +250,7 @@ static void refuse(struct worker *w, int fd, struct listener *l, const char *tex
 static bool may_stay(struct listeners *ls, const struct sockaddr_storage *peer, bool *outsider)
 {
     *outsider = !listeners_allowed(ls, peer);
-    return !*outsider || is_set(&ls->secret_set);
+    return !*outsider || (is_set(&ls->secret_set) && listeners_allowed_replica(ls, peer));
 }
 
 /* Is that peer, and one more connection, welcome? Closes the socket when not. */

@@ -512,12 +512,15 @@ void listeners_note_passwords(struct listeners *ls, const struct config *c)
 }
 
 /* Takes the blocks over. */
-static void set_allowed(struct listeners *ls, struct config_cidr *blocks, size_t n, bool restricted)
+static void set_allowed(struct listeners *ls, struct config_cidr *blocks, size_t n, size_t replicas, bool named,
+                        bool restricted)
 {
     pthread_mutex_lock(&ls->lock);
     mem_free(ls->allowed);
     ls->allowed = blocks;
     ls->allowed_count = n;
+    ls->replica_count = replicas;
+    ls->replicas_named = named;
     ls->restricted = restricted;
     atomic_store_explicit(&ls->allow_set, restricted, memory_order_relaxed);
     pthread_mutex_unlock(&ls->lock);
@@ -544,19 +547,19 @@ int listeners_allow(struct listeners *ls, const struct config *c, char *err, siz
         mem_free(blocks);
         return rc;
     }
-    set_allowed(ls, blocks, n, n > 0);
+    set_allowed(ls, blocks, n, 0, false, n > 0);
     return 0;
 }
 
-void listeners_restrict(struct listeners *ls, const struct config_cidr *blocks, size_t n)
+void listeners_restrict(struct listeners *ls, const struct config_cidr *blocks, size_t n, size_t replicas, bool named)
 {
     struct config_cidr *copy = NULL;
 
-    if (n > 0) {
-        copy = mem_alloc(n * sizeof *copy);
-        memcpy(copy, blocks, n * sizeof *copy);
+    if (n + replicas > 0) {
+        copy = mem_alloc((n + replicas) * sizeof *copy);
+        memcpy(copy, blocks, (n + replicas) * sizeof *copy);
     }
-    set_allowed(ls, copy, n, true);
+    set_allowed(ls, copy, n, replicas, named, true);
 }
 
 static bool in_block(const struct config_cidr *b, int family, const uint8_t *addr)
@@ -568,19 +571,37 @@ static bool in_block(const struct config_cidr *b, int family, const uint8_t *add
     return rest == 0 || ((b->addr[whole] ^ addr[whole]) & (0xff00u >> rest) & 0xff) == 0;
 }
 
-bool listeners_allowed(struct listeners *ls, const struct sockaddr_storage *peer)
+/* Is the peer in one of n blocks? Lock held. */
+static bool in_blocks(const struct config_cidr *blocks, size_t n, const struct sockaddr_storage *peer)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)peer;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)peer;
     const uint8_t *addr = peer->ss_family == AF_INET ? (const uint8_t *)&v4->sin_addr : v6->sin6_addr.s6_addr;
-    bool ok;
 
     if (peer->ss_family != AF_INET && peer->ss_family != AF_INET6)
         return true;
+    for (size_t i = 0; i < n; i++)
+        if (in_block(&blocks[i], peer->ss_family, addr))
+            return true;
+    return false;
+}
+
+bool listeners_allowed(struct listeners *ls, const struct sockaddr_storage *peer)
+{
+    bool ok;
+
     pthread_mutex_lock(&ls->lock);
-    ok = !ls->restricted;
-    for (size_t i = 0; i < ls->allowed_count && !ok; i++)
-        ok = in_block(&ls->allowed[i], peer->ss_family, addr);
+    ok = !ls->restricted || in_blocks(ls->allowed, ls->allowed_count, peer);
+    pthread_mutex_unlock(&ls->lock);
+    return ok;
+}
+
+bool listeners_allowed_replica(struct listeners *ls, const struct sockaddr_storage *peer)
+{
+    bool ok;
+
+    pthread_mutex_lock(&ls->lock);
+    ok = !ls->replicas_named || in_blocks(ls->allowed + ls->allowed_count, ls->replica_count, peer);
     pthread_mutex_unlock(&ls->lock);
     return ok;
 }

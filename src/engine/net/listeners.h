@@ -51,9 +51,10 @@ struct listeners {
     struct listener *all;
     int epolls[THREAD_MAX]; /* of the workers */
     unsigned epoll_count;
-    struct config_cidr *allowed;
-    size_t allowed_count;
-    bool restricted; /* only `allowed` may connect; else everybody */
+    struct config_cidr *allowed; /* then those that may only log in as replicas */
+    size_t allowed_count, replica_count;
+    bool replicas_named; /* else whoever is not allowed may log in as one */
+    bool restricted;     /* only `allowed` may connect; else everybody */
     /* `restricted`, and whether there is a requirepass and a replication-secret: for those who may not read them */
     atomic_bool allow_set, password_set, secret_set;
     _Atomic int64_t files_complained_ms; /* monotonic: when the log last said that accepting fails */
@@ -108,14 +109,18 @@ void listener_release(struct listeners *ls, struct listener *l);
 /* Sets the allowed blocks from the configuration's text; none means everybody. */
 int listeners_allow(struct listeners *ls, const struct config *c, char *err, size_t err_size);
 
-/* Sets them: only they may connect, nobody when n is 0. Copies the blocks. */
-void listeners_restrict(struct listeners *ls, const struct config_cidr *blocks, size_t n);
+/* Sets them: only the first n may connect, and the `replicas` behind them to log in as a replica; when those are not named,
+ * everybody may for that. Copies the blocks. */
+void listeners_restrict(struct listeners *ls, const struct config_cidr *blocks, size_t n, size_t replicas, bool named);
 
 /* Notes whether the configuration has passwords. */
 void listeners_note_passwords(struct listeners *ls, const struct config *c);
 
 /* May that peer connect? Unix sockets always may. */
 bool listeners_allowed(struct listeners *ls, const struct sockaddr_storage *peer);
+
+/* May it come to log in as a replica, if there is a secret for that? */
+bool listeners_allowed_replica(struct listeners *ls, const struct sockaddr_storage *peer);
 
 /* "127.0.0.1:6379", "[::1]:6379", or "path:0" for a unix socket. */
 void listener_describe(const struct sockaddr_storage *sa, const char *path, char *out, size_t size);

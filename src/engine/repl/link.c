@@ -28,6 +28,7 @@
 #include "engine/store/keyspace.h"
 #include "engine/store/stage.h"
 
+#define SOURCE_MAX 64      /* an address as text */
 #define AGAIN_MS 20        /* before the first try after a connection that worked */
 #define RETRY_MS 1000      /* between two tries to connect */
 #define ACK_MS 1000        /* between two acknowledgements that nobody asked for */
@@ -224,12 +225,17 @@ static void follow_stream(struct link *l)
 static bool follow(struct link *l, const char *host, int64_t port)
 {
     struct replication *r = l->server->replication;
-    char id[REPLICATION_ID + 1];
+    struct config *c = l->server->config;
+    char id[REPLICATION_ID + 1], source[SOURCE_MAX];
     uint64_t offset = 0;
     enum handshake_answer answer;
 
+    config_read_lock(c);
+    snprintf(source, sizeof source, "%s", c->bind_source_addr);
+    config_read_unlock(c);
+
     atomic_store(&r->link, LINK_CONNECTING);
-    if (peer_connect(&l->peer, host, port, setting(&l->server->config->repl_timeout) * 1000) != 0) {
+    if (peer_connect(&l->peer, host, port, source, setting(&c->repl_timeout) * 1000) != 0) {
         log_warning("Cannot connect to the primary %s:%lld: %s", host, (long long)port, peer_error(&l->peer));
         return false;
     }

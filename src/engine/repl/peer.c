@@ -65,7 +65,20 @@ static int await(struct peer *p, short events, int64_t wait_ms)
     return fail(p, "interrupted");
 }
 
-static int connect_to(struct peer *p, const struct addrinfo *at)
+/* Gives the socket the address that it is to come from, if that is of the same family. */
+static int bind_source(struct peer *p, const char *source, int family)
+{
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *at;
+    int rc;
+
+    if (source[0] == '\0' || getaddrinfo(source, NULL, &hints, &at) != 0)
+        return 0;
+    rc = bind(p->fd, at->ai_addr, at->ai_addrlen) == 0 ? 0 : fail(p, strerror(errno));
+    freeaddrinfo(at);
+    return rc;
+}
+
+static int connect_to(struct peer *p, const struct addrinfo *at, const char *source)
 {
     int on = 1, error = 0;
     socklen_t len = sizeof error;
@@ -75,6 +88,8 @@ static int connect_to(struct peer *p, const struct addrinfo *at)
         return fail(p, strerror(errno));
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(p->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (bind_source(p, source, at->ai_family) != 0)
+        return -1;
     if (connect(p->fd, at->ai_addr, at->ai_addrlen) != 0 && errno != EINPROGRESS)
         return fail(p, strerror(errno));
     if (await(p, POLLOUT, p->timeout_ms) != 0)
@@ -83,7 +98,7 @@ static int connect_to(struct peer *p, const struct addrinfo *at)
     return error ? fail(p, strerror(error)) : 0;
 }
 
-int peer_connect(struct peer *p, const char *host, int64_t port, int64_t timeout_ms)
+int peer_connect(struct peer *p, const char *host, int64_t port, const char *source, int64_t timeout_ms)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
     char service[16];
@@ -96,7 +111,7 @@ int peer_connect(struct peer *p, const char *host, int64_t port, int64_t timeout
     if (found != 0)
         return fail(p, gai_strerror(found));
     for (const struct addrinfo *at = list; at && rc != 0; at = at->ai_next) {
-        rc = connect_to(p, at);
+        rc = connect_to(p, at, source);
         if (rc != 0)
             peer_close(p);
     }

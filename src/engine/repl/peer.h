@@ -21,8 +21,9 @@ struct peer {
 void peer_init(struct peer *p);
 void peer_free(struct peer *p);
 
-/* Connects within timeout_ms, which is also how long each of the following waits. 0 or -1, and then peer_error. */
-int peer_connect(struct peer *p, const char *host, int64_t port, int64_t timeout_ms);
+/* Connects within timeout_ms, which is also how long each of the following waits; from the address `source`, unless that is
+ * empty. 0 or -1, and then peer_error. */
+int peer_connect(struct peer *p, const char *host, int64_t port, const char *source, int64_t timeout_ms);
 void peer_close(struct peer *p);
 
 /* Why the last call failed. */

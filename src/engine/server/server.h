@@ -61,7 +61,7 @@ struct server_ops {
     int (*unlisten)(void *arg, struct view name, int *fd);
     bool (*cut)(void *arg, struct view name);
     void (*each_listener)(void *arg, void (*fn)(void *fn_arg, const struct server_listener *l), void *fn_arg);
-    void (*restrict_peers)(void *arg, const struct config_cidr *blocks, size_t n);
+    void (*restrict_peers)(void *arg, const struct config_cidr *blocks, size_t n, size_t replicas, bool named);
 };
 
 /* Why commands may be refused: all bits 0 in ordinary times. */

@@ -263,9 +263,9 @@ static void test_nobody_is_not_everybody(void **state)
     inet_pton(AF_INET, "10.1.2.3", &sa->sin_addr);
     assert_true(listeners_allowed(&f->ls, &peer));
     assert_true(config_parse_cidr(VIEW("10.1.2.0/24"), &block));
-    listeners_restrict(&f->ls, &block, 1);
+    listeners_restrict(&f->ls, &block, 1, 0, false);
     assert_true(listeners_allowed(&f->ls, &peer));
-    listeners_restrict(&f->ls, &block, 0);
+    listeners_restrict(&f->ls, &block, 0, 0, false);
     assert_false(listeners_allowed(&f->ls, &peer));
     peer.ss_family = AF_UNIX;
     assert_true(listeners_allowed(&f->ls, &peer));
