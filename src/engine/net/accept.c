@@ -246,8 +246,7 @@ static void refuse(struct worker *w, int fd, struct listener *l, const char *tex
     listener_release(w->listeners, l);
 }
 
-/* May it stay, if only to log in as a replica? */
-static bool may_stay(struct listeners *ls, const struct sockaddr_storage *peer, bool *outsider)
+bool accept_may_stay(struct listeners *ls, const struct sockaddr_storage *peer, bool *outsider)
 {
     *outsider = !listeners_allowed(ls, peer);
     return !*outsider || (is_set(&ls->secret_set) && listeners_allowed_replica(ls, peer));
@@ -263,7 +262,7 @@ static bool admitted(struct worker *w, int fd, struct listener *l, const struct 
         "-DENIED Larder is running in protected mode because no password is set and a client outside this host "
         "connected. Set requirepass, or allow-from, or switch protected-mode off.\r\n";
 
-    if (!may_stay(ls, peer, outsider)) {
+    if (!accept_may_stay(ls, peer, outsider)) {
         refuse(w, fd, l, NULL, 0);
         return false;
     }
@@ -287,7 +286,7 @@ void accept_adopt(struct worker *w, int fd, struct listener *l)
     /* who may come, and whether it may stay, may have changed since, and the message that tells so been handled before
      * this one */
     if (!atomic_load(&l->cut) && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
-        may_stay(w->listeners, &peer, &outsider)) {
+        accept_may_stay(w->listeners, &peer, &outsider)) {
         adopt(w, fd, l, &peer, outsider);
         return;
     }

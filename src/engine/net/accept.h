@@ -9,9 +9,12 @@
 #ifndef NET_ACCEPT_H
 #define NET_ACCEPT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct listener;
+struct listeners;
+struct sockaddr_storage;
 struct worker;
 
 struct stranger {
@@ -42,5 +45,8 @@ void accept_retry(struct worker *w);
 
 /* Lets strangers go on that waited after a failed login; returns how many of them are still held. */
 unsigned accept_tick(struct worker *w);
+
+/* May that peer connect? outsider: only to log in as a replica. */
+bool accept_may_stay(struct listeners *ls, const struct sockaddr_storage *peer, bool *outsider);
 
 #endif

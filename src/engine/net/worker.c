@@ -96,9 +96,13 @@ static void recheck(struct worker *w, struct conn *c)
 {
     struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
+    bool outsider;
 
-    if (!(atomic_load_explicit(&c->client.session.card->flags, memory_order_relaxed) & CARD_EXEMPT) &&
-        getpeername(c->fd, (struct sockaddr *)&peer, &len) == 0 && !listeners_allowed(w->listeners, &peer))
+    if ((atomic_load_explicit(&c->client.session.card->flags, memory_order_relaxed) & CARD_EXEMPT) ||
+        getpeername(c->fd, (struct sockaddr *)&peer, &len) != 0)
+        return;
+    /* who came as a client, and is none any more, goes; who is about to log in as a replica may still do so */
+    if (!accept_may_stay(w->listeners, &peer, &outsider) || (outsider && !c->client.session.outsider))
         conn_close(w, c);
 }
 
