@@ -76,19 +76,6 @@ static struct view zone_of(const struct create_cache_cluster_request *in)
                                                        : in->preferred_availability_zone;
 }
 
-static int check_zone(struct api_call *c, struct view zone, const struct cache_subnet_group *g)
-{
-    if (!zone.p)
-        return 0;
-    if (!placement_has_zone(c->account->region, zone))
-        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE, "%.*s is not a valid availability zone.", CALL_TEXT(zone));
-    if (!placement_covers(c->model, g, zone))
-        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
-                         "The cache subnet group %.*s has no subnet in the availability zone %.*s.", CALL_TEXT(g->name),
-                         CALL_TEXT(zone));
-    return 0;
-}
-
 static int create_alone(struct api_call *c, const struct create_cache_cluster_request *in, struct cache_cluster **out)
 {
     const struct cache_request request = {
@@ -107,7 +94,8 @@ static int create_alone(struct api_call *c, const struct create_cache_cluster_re
     struct shard *s;
     int rc;
 
-    if ((rc = cache_plan_make(c, &request, &plan)) != 0 || (rc = check_zone(c, zone_of(in), plan.subnet_group)) != 0)
+    if ((rc = cache_plan_make(c, &request, &plan)) != 0 ||
+        (zone_of(in).p && (rc = cache_plan_zone(c, plan.subnet_group, zone_of(in))) != 0))
         return rc;
     s = cache_plan_add_shard(c, in->cache_cluster_id, false);
     rc = cache_plan_add_cluster(c, &plan, in->cache_cluster_id, (struct view){0}, s->id, zone_of(in),

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "control/model/catalog.h"
+#include "control/api/subnet_group.h"
 #include "control/model/defaults.h"
 #include "control/model/placement.h"
 #include "control/model/window.h"
@@ -68,17 +69,6 @@ int cache_plan_parameter_group(struct api_call *c, struct view name, const struc
     return 0;
 }
 
-static int find_subnet_group(struct api_call *c, struct view name, const struct cache_subnet_group **out)
-{
-    struct view wanted = name.p ? name : VIEW("default");
-
-    *out = model_cache_subnet_group(c->model, wanted);
-    if (!*out || (*out)->subnet_ids.count == 0)
-        return call_fail(c, ELASTICACHE_CACHE_SUBNET_GROUP_NOT_FOUND, "Cache Subnet Group %.*s does not exist.",
-                         CALL_TEXT(wanted));
-    return 0;
-}
-
 int cache_plan_version(struct api_call *c, struct view engine, struct view text, const struct catalog_version **out)
 {
     *out = catalog_engine_version(CATALOG_REDIS, text);
@@ -118,7 +108,7 @@ int cache_plan_make(struct api_call *c, const struct cache_request *r, struct ca
     p.port = r->port.set ? r->port.value : 6379;
     if ((rc = cache_plan_version(c, p.engine, r->engine_version, &v)) != 0 ||
         (rc = cache_plan_node_type(c, r->node_type, v)) != 0 ||
-        (rc = find_subnet_group(c, r->subnet_group, &p.subnet_group)) != 0 ||
+        (rc = subnet_group_find(c, r->subnet_group, &p.subnet_group)) != 0 ||
         (rc = cache_plan_parameter_group(c, r->parameter_group, v, &p.parameter_group)) != 0 ||
         (rc = cache_plan_security_groups(c, r->security_group_ids, p.subnet_group->vpc_id, &p.security_group_ids)) != 0)
         return rc;
@@ -129,6 +119,17 @@ int cache_plan_make(struct api_call *c, const struct cache_request *r, struct ca
         (rc = cache_plan_windows(c, p.maintenance_window, p.snapshot_window)) != 0)
         return rc;
     *out = p;
+    return 0;
+}
+
+int cache_plan_zone(struct api_call *c, const struct cache_subnet_group *g, struct view zone)
+{
+    if (!placement_has_zone(c->account->region, zone))
+        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE, "%.*s is not a valid availability zone.", CALL_TEXT(zone));
+    if (!placement_covers(c->model, g, zone))
+        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
+                         "The cache subnet group %.*s has no subnet in the availability zone %.*s.", CALL_TEXT(g->name),
+                         CALL_TEXT(zone));
     return 0;
 }
 

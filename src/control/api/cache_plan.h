@@ -45,6 +45,9 @@ int cache_plan_version(struct api_call *c, struct view engine, struct view text,
 int cache_plan_node_type(struct api_call *c, struct view name, const struct catalog_version *v);
 int cache_plan_parameter_group(struct api_call *c, struct view name, const struct catalog_version *v, struct view *out);
 
+/* Checks that the zone is one of the region's, and that the group has a subnet in it. */
+int cache_plan_zone(struct api_call *c, const struct cache_subnet_group *g, struct view zone);
+
 /* Do both windows overlap? Fails the call if so. */
 int cache_plan_windows(struct api_call *c, struct view maintenance, struct view snapshot);
 

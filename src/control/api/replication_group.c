@@ -91,17 +91,6 @@ static int read_count(struct api_call *c, const struct create_replication_group_
     return 0;
 }
 
-static int check_zone(struct api_call *c, const struct cache_subnet_group *g, struct view zone)
-{
-    if (!placement_has_zone(c->account->region, zone))
-        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE, "%.*s is not a valid availability zone.", CALL_TEXT(zone));
-    if (!placement_covers(c->model, g, zone))
-        return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE,
-                         "The cache subnet group %.*s has no subnet in the availability zone %.*s.", CALL_TEXT(g->name),
-                         CALL_TEXT(zone));
-    return 0;
-}
-
 static int read_zones(struct api_call *c, const struct create_replication_group_request *in,
                       const struct cache_subnet_group *g, struct wish *w)
 {
@@ -126,7 +115,7 @@ static int read_zones(struct api_call *c, const struct create_replication_group_
                           ? one->replica_availability_zones.items[i - 1]
                           : (struct view){0};
         if (w->zones[i].p)
-            rc = check_zone(c, g, w->zones[i]);
+            rc = cache_plan_zone(c, g, w->zones[i]);
         if (rc != 0)
             return rc;
         if (!w->zones[i].p)
@@ -600,7 +589,7 @@ int elasticache_increase_replica_count(struct api_call *c, const struct increase
     begin_operation(c, g, "modifying", "increase", (struct view){0});
     for (size_t i = had; i < (size_t)wanted + 1; i++) {
         struct view zone = zones ? zones->items[i] : placement_zone(c->model, plan.subnet_group, i);
-        if ((zones && (rc = check_zone(c, plan.subnet_group, zone)) != 0) ||
+        if ((zones && (rc = cache_plan_zone(c, plan.subnet_group, zone)) != 0) ||
             (rc = add_member(c, &plan, g, s, zone)) != 0)
             return rc;
     }
@@ -622,7 +611,7 @@ int replication_group_join(struct api_call *c, struct view group_id, struct view
         return call_fail(c, ELASTICACHE_NODE_QUOTA_FOR_CLUSTER_EXCEEDED,
                          "The replication group %.*s has %d replicas already.", CALL_TEXT(known->id),
                          CACHE_REPLICAS_MAX);
-    if (zone.p && (rc = check_zone(c, plan.subnet_group, zone)) != 0)
+    if (zone.p && (rc = cache_plan_zone(c, plan.subnet_group, zone)) != 0)
         return rc;
     if (!zone.p)
         zone = placement_zone(c->model, plan.subnet_group, known->members.count);
