@@ -2,6 +2,7 @@
 #include "control/api/cache_plan.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -179,6 +180,28 @@ static int check_quota(struct api_call *c)
     return 0;
 }
 
+/* What all nodes may use must fit into the host's memory. */
+static int check_memory(struct api_call *c, const struct cache_plan *p, struct view id)
+{
+    const struct catalog_node_type *type = catalog_node_type(p->node_type);
+    uint64_t wanted = type->maxmemory;
+
+    for (size_t i = 0; i < model_count(c->model, MODEL_CACHE_CLUSTER); i++) {
+        type = catalog_node_type(model_cache_cluster_at(c->model, i)->node_type);
+        wanted += type ? type->maxmemory : 0;
+    }
+    if (wanted <= c->api->host_memory)
+        return 0;
+    if (c->api->strict_memory)
+        return call_fail(c, ELASTICACHE_INSUFFICIENT_CACHE_CLUSTER_CAPACITY,
+                         "The host has %" PRIu64 " MiB of memory; with this node all nodes could use %" PRIu64 " MiB.",
+                         c->api->host_memory >> 20, wanted >> 20);
+    call_event(c, "cache-cluster", id,
+               "All nodes together may use %" PRIu64 " MiB of memory; the host has %" PRIu64 " MiB", wanted >> 20,
+               c->api->host_memory >> 20);
+    return 0;
+}
+
 int cache_plan_add_cluster(struct api_call *c, const struct cache_plan *p, struct view id, struct view group_id,
                            struct view shard_id, struct view zone, bool auto_minor_version_upgrade,
                            struct cache_cluster **out)
@@ -187,9 +210,9 @@ int cache_plan_add_cluster(struct api_call *c, const struct cache_plan *p, struc
     char address[CIDR_TEXT_MAX], interface[DEFAULTS_ID_MAX];
     const struct subnet *subnet;
     struct cache_cluster *n;
-    int rc = check_quota(c);
+    int rc;
 
-    if (rc != 0)
+    if ((rc = check_quota(c)) != 0 || (rc = check_memory(c, p, id)) != 0)
         return rc;
     subnet = placement_subnet(c->model, p->subnet_group, zone);
     if (!subnet || !placement_address(c->model, subnet, address))

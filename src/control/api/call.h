@@ -26,6 +26,8 @@ struct api {
     struct view partition; /* "aws" */
     struct view dns_suffix;
     bool plain_addresses; /* endpoints read as addresses, not as names */
+    bool strict_memory;   /* nodes that the host has no memory for are refused; else there is an event that says so */
+    uint64_t host_memory; /* bytes */
     /* Something was committed: the world is to be moved towards it. */
     void (*changed)(void *arg);
     void *changed_arg;

@@ -181,6 +181,8 @@ static int open_state(struct daemon *d)
         .partition = VIEW("aws"),
         .dns_suffix = view_str(d->options->dns_suffix),
         .plain_addresses = d->options->plain_addresses,
+        .strict_memory = d->options->strict_memory,
+        .host_memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
     };
     return make_account(d);
 }
@@ -297,11 +299,12 @@ static int start_agent(struct daemon *d, struct shadow_pool *pool)
 static int start_nodes(struct daemon *d)
 {
     struct shadow_pool pool;
-    struct reconciler_options o = {.base = d->base,
-                                   .model = d->model,
-                                   .secrets = d->secrets,
-                                   .pool = &pool,
-                                   .strict_memory = d->options->strict_memory};
+    struct reconciler_options o = {
+        .base = d->base,
+        .model = d->model,
+        .secrets = d->secrets,
+        .pool = &pool,
+    };
 
     if (start_agent(d, &pool) != 0)
         return -1;

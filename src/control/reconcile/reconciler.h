@@ -28,7 +28,6 @@ struct reconciler_options {
     struct agent *agent;
     struct secrets *secrets;
     const struct shadow_pool *pool; /* copied */
-    bool strict_memory;
 };
 
 /* The agent's nodes are the reconciler's alone. */
