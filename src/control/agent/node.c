@@ -89,7 +89,7 @@ static void fail(struct node *n, const char *text)
 {
     log_warning("Node %s failed: %s", n->id, text);
     end(n, "the node failed");
-    tell(n, (struct node_event){.what = NODE_FAILED, .text = text});
+    tell(n, (struct node_event){.what = NODE_FAILED, .text = text, .was_adopted = n->was_adopted});
 }
 
 static void on_death(evutil_socket_t fd, short what, void *arg)

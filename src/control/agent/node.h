@@ -43,7 +43,8 @@ enum node_happening { NODE_READY, NODE_STATE, NODE_HUNG, NODE_DIED, NODE_FAILED 
 struct node_event {
     enum node_happening what;
     const struct node_state *state; /* NODE_READY, NODE_STATE */
-    bool was_adopted;               /* NODE_READY: the process was there before, with the configuration of that time */
+    bool was_adopted;               /* NODE_READY, NODE_FAILED: the process was there before, with the configuration of
+                                       that time */
     struct process_end end;         /* NODE_DIED */
     const char *text;               /* NODE_HUNG, NODE_DIED, NODE_FAILED: for people */
 };

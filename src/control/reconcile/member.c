@@ -363,6 +363,7 @@ static void on_event(void *arg, struct node *n, const struct node_event *e)
         log_warning("%s does not start: %s", m->id, e->text);
         snprintf(m->failure, sizeof m->failure, "%s", e->text);
         m->failed_starts++;
+        m->met |= !e->was_adopted;
         forget_node(m);
         restart_later(m);
         break;

@@ -410,6 +410,18 @@ static bool has_failover(const struct runtime *r, const struct shard *s)
     return g && g->automatic_failover && s->epoch > 0;
 }
 
+/* Is it known what every process that was there serves? Before that no address is free for certain, and nobody
+ * may be made a primary. */
+static bool all_known(const struct runtime *r)
+{
+    const struct member *m;
+
+    TAILQ_FOREACH(m, &r->members, link)
+        if (!m->met || (m->life == MEMBER_UP && !m->regained))
+            return false;
+    return true;
+}
+
 /* Sees to it that there is a primary. */
 static bool lead(struct runtime *r, const struct shard *s)
 {
@@ -421,6 +433,8 @@ static bool lead(struct runtime *r, const struct shard *s)
     }
     if (r->lost_us == 0)
         r->lost_us = clock_mono_us();
+    if (!all_known(r))
+        return false; /* one that is not adopted yet may be the primary, whatever the others and the record say */
     if (r->target[0] != '\0' && p && p->life == MEMBER_UP && !p->hung)
         return false; /* a switchover: operation.c sees to it */
     if (p && is_ready(p) && p->state.is_loading) {
@@ -596,17 +610,6 @@ static bool serve_primary(struct runtime *r, const struct shard *s)
     if (r->primary_endpoint)
         member_give(p, r->primary_endpoint, "primary", &p->serves_primary);
     return false;
-}
-
-/* Is it known what every process that was there serves? Before that no address is free for certain. */
-static bool all_known(const struct runtime *r)
-{
-    const struct member *m;
-
-    TAILQ_FOREACH(m, &r->members, link)
-        if (!m->met || (m->life == MEMBER_UP && !m->regained))
-            return false;
-    return true;
 }
 
 static bool serve_member(struct runtime *r, const struct shard *s, struct member *m)
