@@ -2,20 +2,39 @@
 
 Processes are found by their working directory, which is the node's below this service's state directory; so no test can
 end what is another's. A signal goes through a descriptor of the process, so never to somebody who has its number now.
+
+The clients are those of the tests of the API: every answer that one of them gets is checked against botocore's model.
 """
 
+import importlib.util
 import os
 import pathlib
 import re
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 
 import botocore.exceptions
 from support.resp import Client, Closed, ReplyError
 from support.server import REPORTS
+
+API = pathlib.Path(__file__).resolve().parents[1] / "api"
+
+
+def _load_api():
+    """The module with the service and the checked clients: a conftest, as others are, so it gets another name."""
+    sys.path.append(str(API))
+    spec = importlib.util.spec_from_file_location("api_conftest", API / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+api = _load_api()
 
 # The sanitizers take their time.
 SLOWNESS = {"asan": 5, "tsan": 10}.get(os.environ.get("LARDER_VARIANT", "release"), 1)

@@ -4,34 +4,13 @@
     start_cloud   start_cloud(*options) runs another one
     refused       refused(code, function, **arguments): the call must fail with that code; returns the message
 
-The clients are those of the tests of the API: every answer that one of them gets is checked against botocore's model. At
-the end of a test the service ends as an operator ends it, and no process of it may be left.
+At the end of a test the service ends as an operator ends it, and no process of it may be left.
 """
 
-import importlib.util
-import pathlib
-import sys
-
 import pytest
+from cloud import Cloud, api
 
-HERE = pathlib.Path(__file__).resolve().parent
-API = HERE.parent / "api"
-
-
-def _load_api():
-    """The module with the service and the checked clients; another conftest, so it needs another name."""
-    sys.path.append(str(API))
-    spec = importlib.util.spec_from_file_location("api_conftest", API / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-api = _load_api()
 refused = api.refused
-
-from cloud import Cloud  # noqa: E402 - what it needs has to be there first
 
 
 @pytest.fixture

@@ -209,8 +209,11 @@ int elasticache_delete_cache_cluster(struct api_call *c, const struct delete_cac
 {
     const struct cache_cluster *known;
     struct cache_cluster *n;
-    int rc = find_idle_cluster(c, in->cache_cluster_id, &known);
+    int rc = find_cluster(c, in->cache_cluster_id, &known);
 
+    /* One that could not be made has nothing left but this. */
+    if (rc == 0 && !view_equal(known->status, VIEW("incompatible-network")))
+        rc = find_idle_cluster(c, in->cache_cluster_id, &known);
     if (rc != 0 || (known->group_id.p && (rc = delete_member(c, known)) != 0))
         return rc;
     n = txn_edit_cache_cluster(call_txn(c), known->id);

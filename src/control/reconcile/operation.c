@@ -17,7 +17,6 @@
 #include "control/shape/shape.h"
 
 #define SWITCHOVER_US 10000000 /* after that it is given up */
-#define STARTS_MAX 3           /* failed ones, in a creation */
 
 /* What the operation is about: a replication group, or a cluster by itself. */
 struct subject {
@@ -374,9 +373,9 @@ static const char *start_failure(const struct runtime *r)
     const struct member *m;
 
     TAILQ_FOREACH(m, &r->members, link)
-        if (m->failed_starts >= STARTS_MAX)
+        if (m->failed_starts >= SHARD_STARTS_MAX)
             return m->failure[0] != '\0' ? m->failure : "a node does not start";
-    return NULL;
+    return r->failed_opens >= SHARD_OPENS_MAX ? r->complaint : NULL;
 }
 
 static bool is_kind(const struct subject *on, const char *kind)

@@ -199,7 +199,7 @@ static bool run_member(struct runtime *r, const struct shard *s, struct member *
         return end_member(m, c);
     if (m->life == MEMBER_DOWN)
         start_member(r, s, m, c);
-    if (m->life == MEMBER_UP && m->hung && !m->killed) {
+    if ((m->life == MEMBER_UP || m->life == MEMBER_STARTING) && m->hung && !m->killed) {
         node_kill(m->node);
         m->killed = true;
     }
@@ -417,7 +417,7 @@ static bool all_known(const struct runtime *r)
     const struct member *m;
 
     TAILQ_FOREACH(m, &r->members, link)
-        if (!m->met || (m->life == MEMBER_UP && !m->regained))
+        if ((!m->met && m->failed_starts < SHARD_STARTS_MAX) || (m->life == MEMBER_UP && !m->regained))
             return false;
     return true;
 }
@@ -433,7 +433,7 @@ static bool lead(struct runtime *r, const struct shard *s)
     }
     if (r->lost_us == 0)
         r->lost_us = clock_mono_us();
-    if (!all_known(r))
+    if (!all_known(r) || (p && !p->met))
         return false; /* one that is not adopted yet may be the primary, whatever the others and the record say */
     if (r->target[0] != '\0' && p && p->life == MEMBER_UP && !p->hung)
         return false; /* a switchover: operation.c sees to it */
@@ -531,9 +531,12 @@ static struct endpoint *open_at(struct runtime *r, struct view address, int64_t 
     if (!cidr_parse_address(address, &a))
         return NULL;
     cidr_format_address(text, r->shadow | (a & 0xffff));
-    if (endpoint_open(text, (uint16_t)port, is_shared, &e, error) == 0)
+    if (endpoint_open(text, (uint16_t)port, is_shared, &e, error) == 0) {
+        r->failed_opens = 0;
         return e;
+    }
     complain(r, error);
+    r->failed_opens++;
     return NULL;
 }
 
@@ -665,6 +668,32 @@ static bool configure_all(struct runtime *r)
     return settled;
 }
 
+/* ---- what could not be made ---- */
+
+static bool has_failed(const struct runtime *r, const struct shard *s)
+{
+    const struct replication_group *g = s->grouped ? model_replication_group(model_of(r), s->owner) : NULL;
+    const struct cache_cluster *c = s->grouped ? NULL : model_cache_cluster(model_of(r), s->owner);
+
+    return (g && view_equal(g->status, VIEW("create-failed"))) ||
+           (c && view_equal(c->status, VIEW("incompatible-network")));
+}
+
+/* Nothing of it runs any more, and no address is held; it waits to be deleted. */
+static void give_up(struct runtime *r)
+{
+    struct member *m;
+
+    TAILQ_FOREACH(m, &r->members, link)
+        if (end_member(m, record_of(r, m))) {
+            endpoint_free(m->own);
+            m->own = NULL;
+        }
+    endpoint_free(r->primary_endpoint);
+    r->primary_endpoint = NULL;
+    r->failed_opens = 0;
+}
+
 /* ---- the step ---- */
 
 bool runtime_step(struct runtime *r)
@@ -679,7 +708,12 @@ bool runtime_step(struct runtime *r)
         runtime_kick(r, UNSETTLED_US);
         return !TAILQ_EMPTY(&r->members);
     }
-    if (!claim_shadow(r, s)) {
+    if (s->members.count > 0 && !claim_shadow(r, s)) {
+        runtime_kick(r, SETTLED_US);
+        return true;
+    }
+    if (has_failed(r, s)) {
+        give_up(r);
         runtime_kick(r, SETTLED_US);
         return true;
     }

@@ -26,6 +26,8 @@ struct reconciler;
 TAILQ_HEAD(member_list, member);
 
 #define SHARD_ID_MAX 64
+#define SHARD_STARTS_MAX 3 /* failed ones, and a node counts as one that does not start */
+#define SHARD_OPENS_MAX 10 /* failed ones, and an address counts as taken */
 
 struct runtime {
     LIST_ENTRY(runtime) link;
@@ -41,6 +43,7 @@ struct runtime {
     int64_t asked_us;           /* when the last FAILOVER was asked for */
     char target[MEMBER_ID_MAX]; /* of the switchover that is under way; "" for none */
     bool refused;               /* the primary would not do it */
+    unsigned failed_opens;      /* of endpoints, in a row */
     char complaint[512];        /* the last one, so that it is not repeated */
 };
 
