@@ -14,6 +14,9 @@ include mk/variants.mk
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+# systemd looks there when PREFIX is /usr or /usr/local.
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERS_DIR ?= $(PREFIX)/lib/sysusers.d
 INSTALL ?= install
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 300
@@ -45,6 +48,7 @@ BASE_SOURCES := $(wildcard src/base/*.c)
 ENGINE_SOURCES := $(wildcard src/engine/*/*.c)
 CONTROL_SOURCES := $(wildcard src/control/*/*.c)
 CLI_SOURCES := $(wildcard src/cli/*.c)
+PRELOAD_SOURCES := $(wildcard src/preload/*.c)
 UNIT_SOURCES := $(call walk,test/unit,%.c)
 UNIT_TESTS := $(foreach f,$(UNIT_SOURCES),$(if $(filter test_%,$(notdir $(f))),$(f)))
 FUZZ_SOURCES := $(wildcard test/fuzz/targets/fuzz_*.c)
@@ -55,27 +59,30 @@ BASE_OBJECTS := $(BASE_SOURCES:%.c=$(OBJ)/%.o)
 ENGINE_OBJECTS := $(BASE_OBJECTS) $(ENGINE_SOURCES:%.c=$(OBJ)/%.o) $(GENERATED:build/%.c=$(OBJ)/%.o)
 CONTROL_OBJECTS := $(BASE_OBJECTS) $(CONTROL_SOURCES:%.c=$(OBJ)/%.o) $(API_GENERATED:build/%.c=$(OBJ)/%.o) \
     $(CATALOG_GENERATED:build/%.c=$(OBJ)/%.o)
-CLI_OBJECTS := $(BASE_OBJECTS) $(CLI_SOURCES:%.c=$(OBJ)/%.o)
+# What the preloaded library shares with others.
+LOOKUP_OBJECT := $(OBJ)/src/preload/lookup.o
+CLI_OBJECTS := $(BASE_OBJECTS) $(CLI_SOURCES:%.c=$(OBJ)/%.o) $(LOOKUP_OBJECT)
 MAIN_OBJECT := $(OBJ)/src/engine/main.o
 CONTROL_MAIN := $(OBJ)/src/control/main.o
 # Sources beside the test programs that all of them may use.
 UNIT_SHARED := $(filter-out $(UNIT_TESTS),$(UNIT_SOURCES))
 UNIT_SHARED_OBJECTS := $(UNIT_SHARED:%.c=$(OBJ)/%.o)
-OTHER_SOURCES := $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES)
+OTHER_SOURCES := $(UNIT_SOURCES) $(FUZZ_SOURCES) $(BENCH_SOURCES) $(PRELOAD_SOURCES)
 OBJECTS := $(sort $(ENGINE_OBJECTS) $(CONTROL_OBJECTS) $(CLI_OBJECTS) $(MAIN_OBJECT) $(CONTROL_MAIN) \
     $(OTHER_SOURCES:%.c=$(OBJ)/%.o))
 
 SERVER := $(OUT)/bin/larder-server
 SERVICE := $(OUT)/bin/larderd
 CLI := $(OUT)/bin/larder
-PROGRAMS := $(SERVER) $(SERVICE) $(CLI)
+PRELOAD := $(OUT)/lib/larder/liblarder-names.so
+PROGRAMS := $(SERVER) $(SERVICE) $(CLI) $(PRELOAD)
 UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(OUT)/%)
 FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(OUT)/%)
 # Those of the service's parts.
 CONTROL_FUZZ := $(filter $(OUT)/test/fuzz/targets/fuzz_control_%,$(FUZZ_PROGRAMS))
 
 CONTROL_LIBS := -levent -lhttp_parser -lhiredis -lsqlite3 -lcrypto -lxml2 -ljansson -lldns
-CLI_LIBS := -ljansson
+CLI_LIBS := -ljansson -lcurl -lxml2
 
 # ---- what people call --------------------------------------------------------------------------------------------
 
@@ -84,10 +91,11 @@ CLI_LIBS := -ljansson
 all: ## builds build/bin/larder-server
 	$(SUB) server
 
-run: ## installs what is missing, builds, and runs larder-server in the foreground with its defaults
+run: ## installs what is missing, builds, and runs the service in the foreground, its state in var/
 	@tools/install-deps.sh run
 	$(SUB) server
-	@exec build/bin/larder-server
+	@echo 'In another terminal, this points the AWS tools at it: eval "$$(build/bin/larder env)"'
+	@exec build/bin/larderd
 
 test: ## installs what is missing and runs every test: release, ASan+UBSan, TSan, and a short fuzz of every target
 	@tools/install-deps.sh test
@@ -138,13 +146,20 @@ bench: ## compares with Debian's redis-server, and writes docs/benchmarks.md (BE
 
 install: all ## installs below $(DESTDIR)$(PREFIX)
 	$(INSTALL) -D -m 755 -t $(DESTDIR)$(PREFIX)/bin build/bin/larder-server build/bin/larderd build/bin/larder
+	$(INSTALL) -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/larder build/lib/larder/liblarder-names.so
+	$(INSTALL) -d $(DESTDIR)$(UNIT_DIR) $(DESTDIR)$(SYSUSERS_DIR)
+	sed 's,@PREFIX@,$(PREFIX),g' packaging/larderd.service > $(DESTDIR)$(UNIT_DIR)/larderd.service
+	chmod 644 $(DESTDIR)$(UNIT_DIR)/larderd.service
+	$(INSTALL) -m 644 packaging/larder.sysusers $(DESTDIR)$(SYSUSERS_DIR)/larder.conf
 	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/larder/LICENSE
 	$(INSTALL) -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.md
 	$(INSTALL) -D -m 644 README.ko.md $(DESTDIR)$(PREFIX)/share/doc/larder/README.ko.md
+	@echo 'To run it as a service: systemd-sysusers && systemctl daemon-reload && systemctl enable --now larderd'
 
 uninstall: ## removes what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/larder-server $(DESTDIR)$(PREFIX)/bin/larderd $(DESTDIR)$(PREFIX)/bin/larder
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/larder
+	rm -f $(DESTDIR)$(UNIT_DIR)/larderd.service $(DESTDIR)$(SYSUSERS_DIR)/larder.conf
+	rm -rf $(DESTDIR)$(PREFIX)/lib/larder $(DESTDIR)$(PREFIX)/share/doc/larder
 
 clean: ## removes build/
 	rm -rf build
@@ -191,6 +206,13 @@ $(SERVICE): $(CONTROL_OBJECTS) $(CONTROL_MAIN) $(OBJ)/sources
 $(CLI): $(CLI_OBJECTS) $(OBJ)/sources
 	$(call link,$(CLI_OBJECTS),,$(CLI_LIBS))
 
+# The same in every variant: it is loaded into programs that know nothing of sanitizers.
+$(PRELOAD): $(PRELOAD_SOURCES) $(wildcard src/preload/*.h) $(OBJ)/flags
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	@$(GCC) -std=gnu11 -g -O2 $(WARNINGS) -D_GNU_SOURCE= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -Isrc -pthread \
+	    -fPIC -fvisibility=hidden -shared -Wl,-z,relro,-z,now -Wl,-z,defs -o $@ $(PRELOAD_SOURCES)
+
 # base/ knows nothing above it, and its tests are linked with nothing above it.
 BASE_TESTS := $(filter $(OUT)/test/unit/base/%,$(UNIT_PROGRAMS))
 
@@ -202,7 +224,12 @@ CONTROL_TESTS := $(filter $(OUT)/test/unit/control/%,$(UNIT_PROGRAMS))
 $(CONTROL_TESTS): $(OUT)/%: $(OBJ)/%.o $(CONTROL_OBJECTS) $(OBJ)/sources
 	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka $(CONTROL_LIBS))
 
-$(filter-out $(BASE_TESTS) $(CONTROL_TESTS),$(UNIT_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
+PRELOAD_TESTS := $(filter $(OUT)/test/unit/preload/%,$(UNIT_PROGRAMS))
+
+$(PRELOAD_TESTS): $(OUT)/%: $(OBJ)/%.o $(LOOKUP_OBJECT) $(OBJ)/sources
+	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
+
+$(filter-out $(BASE_TESTS) $(CONTROL_TESTS) $(PRELOAD_TESTS),$(UNIT_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(UNIT_SHARED_OBJECTS) $(OBJ)/sources
 	$(call link,$(filter %.o,$^),$(test_ldflags),-lcmocka)
 
 $(filter-out $(CONTROL_FUZZ),$(FUZZ_PROGRAMS)): $(OUT)/%: $(OBJ)/%.o $(ENGINE_OBJECTS) $(OBJ)/sources
@@ -217,7 +244,7 @@ $(FUZZ_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -Itest -Wno-missing-prototypes
 
 # Sources of the engine, and its tests, may include what is generated.
 $(filter-out $(BASE_OBJECTS) $(CLI_OBJECTS) $(OBJ)/test/unit/base/% $(OBJ)/bench/%,$(OBJECTS)): | $(GENERATED) $(API_GENERATED)
-$(CONTROL_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -I/usr/include/libxml2
+$(CONTROL_SOURCES:%.c=$(OBJ)/%.o) $(CLI_SOURCES:%.c=$(OBJ)/%.o): local_cflags := -I/usr/include/libxml2
 
 compile = $(CC) $(CPPFLAGS) $(CFLAGS)
 

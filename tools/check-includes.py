@@ -17,7 +17,7 @@ The folders of the service stand in a line of their own, of which only base/ is 
     base <- shape <- http <- auth <- dns <- state <- model <- agent <- reconcile <- api <- daemon <- main
 
 where http/, auth/ and dns/ do not know each other or shape/, but that auth/ signs and checks what http/ reads. The command
-line tool in src/cli/ takes base/ alone.
+line tool in src/cli/ takes base/, and of the library in src/preload/, which takes nothing, what looks names up.
 
 Errors beside the edges: an include that is not written from src/ or does not exist; a .c that does not include the
 header of its own name first; a guard that is not the header's path; a header that is only a collection of includes; a
@@ -43,7 +43,8 @@ MAY_INCLUDE.update({folder: set(SERVICE[:i + 1]) for i, folder in enumerate(SERV
 for alone in ("http", "auth", "dns", "state"):
     MAY_INCLUDE["control/" + alone] = {"base", "control/" + alone}
 MAY_INCLUDE["control/auth"].add("control/http")
-MAY_INCLUDE["cli"] = {"base", "cli"}
+MAY_INCLUDE["preload"] = {"preload"}
+MAY_INCLUDE["cli"] = {"base", "preload", "cli"}
 
 # Single headers beyond that, and folders that may not be reached even through others.
 ALSO = {"proto": {"engine/cmd/reply.h", "engine/cmd/errors.h"}}
@@ -78,8 +79,8 @@ def folder_of(path):
         return "control/main"
     if parts[0] == "control" and len(parts) == 3 and "/".join(parts[:2]) in SERVICE:
         return "/".join(parts[:2])
-    if parts[0] == "cli" and len(parts) == 2:
-        return "cli"
+    if parts[0] in ("cli", "preload") and len(parts) == 2:
+        return parts[0]
     if parts[0] == "base" and len(parts) == 2:
         return "base"
     if parts[0] == "engine" and len(parts) == 3 and parts[1] in LINE:
@@ -215,7 +216,8 @@ GOOD = {
     "src/control/http/server.h": header("control/http/server.h", include("base/buf.h") + "int y;\n"),
     "src/control/auth/sigv4.c": include("control/http/server.h"),
     "src/control/main.c": include("control/http/server.h"),
-    "src/cli/env.c": include("base/buf.h"),
+    "src/preload/lookup.h": header("preload/lookup.h"),
+    "src/cli/env.c": include("base/buf.h", "preload/lookup.h"),
     "test/unit/help.h": header("unit/help.h"),
 }
 
@@ -235,6 +237,7 @@ BAD = [
     ({"src/engine/store/bad.c": include("control/http/server.h")}, "store may not include control/http"),
     ({"src/control/state/bad.c": include("control/http/server.h")}, "control/state may not include control/http"),
     ({"src/cli/bad.c": include("control/http/server.h")}, "cli may not include control/http"),
+    ({"src/preload/bad.c": include("base/buf.h")}, "preload may not include base"),
     ({"src/engine/exec/bad.c": include("buf.h")}, '"buf.h" is no file below src/'),
     ({"src/engine/exec/bad.c": include("base/buf.c")}, "which is no header"),
     ({"src/engine/odd/bad.c": ""}, "has no place in the line"),

@@ -10,7 +10,7 @@
 set -eu
 
 build='gcc make libc6-dev libjemalloc-dev liblzf-dev python3 libevent-dev libhttp-parser-dev libhiredis-dev libsqlite3-dev libssl-dev
-    libxml2-dev libjansson-dev libldns-dev'
+    libxml2-dev libjansson-dev libldns-dev libcurl4-openssl-dev'
 check='clang clang-format cppcheck libcmocka-dev'
 tests='clang llvm libclang-rt-14-dev libcmocka-dev redis-server redis-tools python3-pytest python3-redis
     python3-boto3 awscli dnsutils'

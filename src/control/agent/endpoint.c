@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "control/agent/holder.h"
+#include "base/holder.h"
 #include "control/agent/node.h"
 
 /* Who connects while there is no primary waits here; the kernel's own limit is this by default. */

@@ -5,7 +5,9 @@
 #include "control/agent/shadow.h"
 
 #include <arpa/inet.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +65,41 @@ static int claim_base(uint32_t base, int *out)
     rc = -errno;
     file_close(fd);
     return rc;
+}
+
+/* Does anybody listen at an address of the block? Lines of /proc/net/tcp: "0: 0200407F:0035 00000000:0000 0A ...", the
+ * addresses as the machine stores them. When it cannot be read, nobody does. */
+static bool has_listeners(uint32_t base)
+{
+    unsigned address, port, state;
+    bool found = false;
+    char line[512];
+    FILE *f = fopen("/proc/net/tcp", "re");
+
+    while (f && !found && fgets(line, sizeof line, f))
+        found = sscanf(line, " %*u: %8x:%4x %*8x:%*4x %2x", &address, &port, &state) == 3 && state == TCP_LISTEN &&
+                (ntohl(address) & mask_of(SHADOW_BITS)) == base;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+int shadow_claim_quiet(const struct shadow_pool *p, unsigned preferred, struct shadow **out)
+{
+    unsigned count = shadow_pool_count(p);
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned index = (preferred + i) % count;
+        int rc;
+        if (has_listeners(p->base + (index << SHADOW_BITS)))
+            continue;
+        rc = shadow_claim(p, index, out);
+        if (rc != 0 || (*out)->index == index)
+            return rc;
+        shadow_release(*out); /* it was somebody's, and so the next one was not looked at */
+    }
+    *out = NULL;
+    return -EADDRINUSE;
 }
 
 int shadow_claim(const struct shadow_pool *p, unsigned preferred, struct shadow **out)

@@ -34,6 +34,9 @@ unsigned shadow_pool_count(const struct shadow_pool *p);
  * pool, or another negative errno value; *out is NULL then. */
 int shadow_claim(const struct shadow_pool *p, unsigned preferred, struct shadow **out);
 
+/* The same, but passes over those in which somebody listens: nodes of a service that died, and will want them back. */
+int shadow_claim_quiet(const struct shadow_pool *p, unsigned preferred, struct shadow **out);
+
 /* Gives it up. Accepts NULL. */
 void shadow_release(struct shadow *s);
 

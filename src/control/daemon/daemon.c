@@ -12,18 +12,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "control/agent/agent.h"
 #include "control/agent/shadow.h"
 #include "control/api/call.h"
 #include "control/api/front.h"
-#include "control/api/keys.h"
 #include "control/api/session.h"
 #include "control/daemon/access_log.h"
+#include "control/daemon/control_socket.h"
+#include "control/daemon/requests.h"
+#include "control/daemon/root_key.h"
+#include "control/daemon/service_files.h"
 #include "control/dns/server.h"
 #include "control/http/server.h"
 #include "control/model/cidr.h"
@@ -49,6 +49,8 @@ struct daemon {
     struct agent *agent;
     struct reconciler *reconciler;
     struct dns_server *dns;
+    struct requests *requests;
+    struct control_socket *control;
     char api_address[HTTP_ADDRESS_MAX];
     char dns_address[HTTP_ADDRESS_MAX];
     struct event *store_event, *signals[2];
@@ -91,72 +93,23 @@ static int make_state_dir(struct daemon *d)
     return 0;
 }
 
-/* Reads a root key that was given: two words. */
-static int read_given_key(const char *path, char id[129], char secret[129])
-{
-    struct buf text = {0};
-    int rc = file_read_all(path, 4096, &text);
-
-    if (rc == 0) {
-        buf_put_char(&text, '\0');
-        rc = sscanf(text.p, "%128s %128s", id, secret) == 2 ? 0 : -EINVAL;
-    }
-    secrets_wipe(&text);
-    if (rc != 0)
-        return complain("%s: an access key's id and its secret are expected: %s", path, strerror(-rc));
-    return 0;
-}
-
-/* The root key for the tools of people, in the format that AWS's tools read. */
-static int write_credentials(struct daemon *d, const char *id, const char *secret)
-{
-    struct buf text = {0};
-    char path[PATH_MAX];
-    mode_t before = umask(077);
-    int rc;
-
-    buf_printf(&text, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", id, secret);
-    state_path(d, "credentials", path);
-    rc = file_write_all(path, text.p, buf_live(&text), NULL);
-    umask(before);
-    secrets_wipe(&text);
-    return rc == 0 ? 0 : complain("%s cannot be written: %s", path, strerror(-rc));
-}
-
-static const struct access_key *root_key(const struct daemon *d)
-{
-    for (size_t i = 0; i < model_count(d->model, MODEL_ACCESS_KEY); i++)
-        if (model_access_key_at(d->model, i)->root)
-            return model_access_key_at(d->model, i);
-    return NULL;
-}
-
 /* Makes what a state directory has from the first start on, and the root key, if they are not there or another is given. */
 static int make_account(struct daemon *d)
 {
     const struct options *o = d->options;
-    char id[129] = "", secret[129] = "";
-    const struct access_key *old = root_key(d);
+    char id[ROOT_KEY_MAX] = "", secret[ROOT_KEY_MAX] = "", error[ROOT_KEY_ERROR_MAX];
     struct txn *t;
-    int rc = 0;
 
-    if (o->access_key_file && read_given_key(o->access_key_file, id, secret) != 0)
-        return -1;
-    if (model_count(d->model, MODEL_ACCOUNT) > 0 && old && id[0] == '\0')
-        return 0;
+    if (o->access_key_file && root_key_read(o->access_key_file, id, secret, error) != 0)
+        return complain("%s", error);
     t = txn_begin(d->model);
     if (model_count(d->model, MODEL_ACCOUNT) == 0)
         defaults_make(t, view_str(o->account), view_str(o->region), clock_wall_ms());
-    if (old)
-        txn_remove(t, MODEL_ACCESS_KEY, old->id);
-    if (id[0] != '\0')
-        keys_add(&d->api, t, true, clock_wall_ms(), view_str(id), view_str(secret));
-    else
-        keys_make(&d->api, t, true, clock_wall_ms(), id, secret);
+    if (id[0] != '\0' || !root_key_find(d->model))
+        root_key_replace(&d->api, t, id[0] == '\0' ? NULL : id, secret);
     txn_commit(t, NULL, NULL);
-    rc = write_credentials(d, id, secret);
     explicit_bzero(secret, sizeof secret);
-    return rc;
+    return root_key_publish(&d->api, d->state_dir, error) == 0 ? 0 : complain("%s", error);
 }
 
 static int open_state(struct daemon *d)
@@ -234,6 +187,14 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         reconciler_stop_nodes(d->reconciler, on_nodes_stopped, d);
 }
 
+/* Clients name the address that they call; an IPv6 one is bound, but not named, in brackets. */
+static void allow_own_address(struct daemon *d)
+{
+    struct view v = view_of(d->api_address, (size_t)(strrchr(d->api_address, ':') - d->api_address));
+
+    http_server_allow_host(d->http, v.n > 2 && v.p[0] == '[' ? view_of(v.p + 1, v.n - 2) : v);
+}
+
 /* Listens where it was told, or on the first port that is free. */
 static int listen_api(struct daemon *d)
 {
@@ -242,7 +203,10 @@ static int listen_api(struct daemon *d)
 
     if (d->options->api) {
         rc = http_server_listen(d->http, d->options->api, d->api_address, error);
-        return rc == 0 ? 0 : complain("the API: %s", error);
+        if (rc != 0)
+            return complain("the API: %s", error);
+        allow_own_address(d);
+        return 0;
     }
     for (unsigned i = 0; i < PORTS_TRIED && rc == -EADDRINUSE; i++) {
         snprintf(address, sizeof address, "127.0.0.1:%u", OPTIONS_API_PORT + i);
@@ -374,6 +338,30 @@ static int start_dns(struct daemon *d)
     return 0;
 }
 
+/* ---- the operator's tools ---- */
+
+static int start_control(struct daemon *d)
+{
+    const struct account *a = model_account_at(d->model, 0);
+    const struct service_files files = {
+        .directory = d->state_dir,
+        .api_address = d->api_address,
+        .dns_address = d->dns_address,
+        .dns_suffix = d->options->dns_suffix,
+        .version = DAEMON_VERSION,
+        .region = a->region,
+        .account = a->id,
+    };
+    char error[SERVICE_FILES_ERROR_MAX];
+    int rc;
+
+    if (service_files_write(&files, error) != 0)
+        return complain("%s", error);
+    d->requests = requests_new(&d->api, d->state_dir);
+    rc = control_socket_new(d->base, d->state_dir, requests_handle, d->requests, &d->control);
+    return rc == 0 ? 0 : complain("%s/%s: %s", d->state_dir, CONTROL_SOCKET_NAME, strerror(-rc));
+}
+
 static int start(struct daemon *d)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -388,6 +376,7 @@ static int start(struct daemon *d)
     d->http = http_server_new(d->base, NULL, front_handle, d->front);
     http_server_allow_host(d->http, VIEW("localhost"));
     http_server_allow_host(d->http, VIEW("127.0.0.1"));
+    http_server_allow_host(d->http, VIEW("::1"));
     http_server_on_access(d->http, access_log_write, d->access_log);
     d->store_event = event_new(d->base, model_fd(d->model), EV_READ | EV_PERSIST, on_store, d);
     event_add(d->store_event, NULL);
@@ -395,7 +384,7 @@ static int start(struct daemon *d)
         d->signals[i] = evsignal_new(d->base, numbers[i], on_signal, d);
         event_add(d->signals[i], NULL);
     }
-    if (start_nodes(d) != 0 || start_dns(d) != 0 || listen_api(d) != 0)
+    if (start_nodes(d) != 0 || start_dns(d) != 0 || listen_api(d) != 0 || start_control(d) != 0)
         return -1;
     front_set_ready(d->front);
     printf("larderd serves the API at http://%s, names at %s\n", d->api_address, d->dns_address);
@@ -414,6 +403,8 @@ static void stop(struct daemon *d)
     reconciler_free(d->reconciler);
     agent_free(d->agent);
     model_close(d->model);
+    control_socket_free(d->control);
+    requests_free(d->requests);
     http_server_free(d->http);
     access_log_close(d->access_log);
     front_free(d->front);

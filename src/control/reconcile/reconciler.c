@@ -115,7 +115,7 @@ int reconciler_shadow(struct reconciler *r, struct view vpc_id, uint32_t *base)
     if (!v)
         return -ENOENT;
     preferred = v->shadow.set ? (unsigned)v->shadow.value % shadow_pool_count(&r->pool) : unused_index(r);
-    rc = shadow_claim(&r->pool, preferred, &shadow);
+    rc = v->shadow.set ? shadow_claim(&r->pool, preferred, &shadow) : shadow_claim_quiet(&r->pool, preferred, &shadow);
     if (rc != 0)
         return rc;
     c = mem_zalloc(sizeof *c + vpc_id.n);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "control/agent/endpoint.h"
-#include "control/agent/holder.h"
+#include "base/holder.h"
 
 /* Of four shadows; where no service claims any, and other runs of this test claim others. */
 static struct shadow_pool pool;

@@ -1,6 +1,6 @@
 /* Who listens at an address, when it is not to be had: for a line that lets people act. */
-#ifndef CONTROL_AGENT_HOLDER_H
-#define CONTROL_AGENT_HOLDER_H
+#ifndef BASE_HOLDER_H
+#define BASE_HOLDER_H
 
 #include <netinet/in.h>
 #include <stdbool.h>

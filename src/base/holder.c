@@ -2,7 +2,7 @@
  * See holder.h. /proc/net/tcp and tcp6 list the sockets, with addresses as hexadecimal words in the host's byte order (the
  * layout is that of proc(5)); the inode of a socket is what the links in /proc/PID/fd show.
  */
-#include "control/agent/holder.h"
+#include "base/holder.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
