@@ -62,7 +62,7 @@ struct program {
     unsigned worker_count;
     struct executor lane_executors[EXEC_LANES][LANE_THREADS_MAX];
     struct admin *admin;
-    struct link *link;
+    _Atomic(struct link *) link; /* NULL until serve */
     struct thread *link_thread;
     int lock; /* of node-lock: kept open for life */
     atomic_bool load_failed;
@@ -237,9 +237,11 @@ static void close_clients(void *arg)
 static void follow(void *arg)
 {
     struct program *p = arg;
+    struct link *l =
+        atomic_load(&p->link); /* the admin socket may be asked before the link is there, which then looks */
 
-    if (p->link)
-        link_wake(p->link);
+    if (l)
+        link_wake(l);
 }
 
 static int listen_on(void *arg, struct view name, int fd, char *err, size_t err_size)
@@ -744,7 +746,7 @@ static void serve(struct program *p)
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGINT);
     log_notice("Server initialized");
-    p->link = link_start(&p->shared, p->link_thread, on_loaded, p);
+    atomic_store(&p->link, link_start(&p->shared, p->link_thread, on_loaded, p));
     for (unsigned i = 0; i < LOAD_LOOKS && atomic_load(&p->server.restrictions) & RESTRICT_LOADING; i++)
         clock_sleep_us(LOAD_LOOK_US); /* what is loaded in a moment, nobody has to be told of */
     for (unsigned i = 0; i < p->worker_count; i++)
@@ -830,6 +832,7 @@ static int start(struct program *p, struct config *c)
 {
     char err[1024] = "";
     sigset_t blocked;
+    struct thread *prompt = NULL, *patient = NULL;
     int rc = 0;
 
     sigemptyset(&blocked);
@@ -849,16 +852,20 @@ static int start(struct program *p, struct config *c)
     atomic_store(&p->server.loading.began_s, clock_wall_ms() / 1000);
     server_restrict(&p->server, RESTRICT_LOADING, true);
     server_restrict(&p->server, RESTRICT_NO_GRANT, atomic_load(&c->grant_required) != 0);
-    if (c->admin_socket[0] &&
-        !(p->admin = admin_start(c->admin_socket, &p->shared, thread_new(p), thread_new(p), err, sizeof err))) {
+    /* every thread is counted before the first of them looks at the others */
+    p->link_thread = thread_new(p);
+    if (c->admin_socket[0]) {
+        prompt = thread_new(p);
+        patient = thread_new(p);
+    }
+    oplog_limit_threads(p->server.log, p->server.thread_count);
+    if (prompt && !(p->admin = admin_start(c->admin_socket, &p->shared, prompt, patient, err, sizeof err))) {
         stop_lanes(p);
         rc = fail(err);
         goto done;
     }
     if (c->pidfile[0] || c->daemonize)
         process_write_pid(c->pidfile[0] ? c->pidfile : "/var/run/redis.pid");
-    p->link_thread = thread_new(p);
-    oplog_limit_threads(p->server.log, p->server.thread_count);
     begin_role(p);
     p->server.memory_startup = server_stats_memory(&p->server);
     persist_start(p->server.persistence);

@@ -329,6 +329,19 @@ def test_data_lasts_over_an_orderly_stop(cloud):
     assert cloud.endpoints("g")[0] == primary
 
 
+def test_stop_while_a_replica_gets_its_data(cloud):
+    """A node that cannot save just now, because its data is being replaced, ends all the same."""
+    make(cloud, failover=True)
+    for moment in range(0, 40, 5):
+        cloud.kill(cloud.settled("g")[0])
+        time.sleep(moment / 1000)  # the moment is what is tried
+        start = time.monotonic()
+        cloud.service.stop()
+        assert time.monotonic() - start < 10 * SLOWNESS and cloud.nodes() == {}
+        cloud.service.start()
+    cloud.settled("g")
+
+
 def test_keep_nodes(start_cloud):
     cloud = start_cloud("--keep-nodes")
     primary = make(cloud, failover=True)

@@ -601,7 +601,8 @@ bool listeners_allowed_replica(struct listeners *ls, const struct sockaddr_stora
     bool ok;
 
     pthread_mutex_lock(&ls->lock);
-    ok = !ls->replicas_named || in_blocks(ls->allowed + ls->allowed_count, ls->replica_count, peer);
+    ok = !ls->replicas_named ||
+         (ls->replica_count > 0 && in_blocks(ls->allowed + ls->allowed_count, ls->replica_count, peer));
     pthread_mutex_unlock(&ls->lock);
     return ok;
 }
