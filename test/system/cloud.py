@@ -302,6 +302,12 @@ def write(address, key, value="1"):
         return client.do("SET", key, value) == b"OK"
 
 
+def write_soon(address):
+    """The same for whoever looks often: a connection that is accepted, but not served within a second, is given up."""
+    with Client(address, timeout=1) as client:
+        return client.do("SET", "soon", "1") == b"OK"
+
+
 class Writer:
     """Writes one key after the other at an address for as long as it runs, over one connection, which it renews when it
     breaks. `confirmed`: a write counts as acknowledged when a WAIT 1 behind it answered 1."""

@@ -31,6 +31,7 @@
 #define ID_MAX 60
 #define DIRECTORY_MAX 512
 #define CONFIG_TEMP "temp-" NODE_CONFIG_FILE
+#define INSIST_MS 1000 /* a node that cannot save refuses to end, and has to be told again */
 
 enum { PROMPT, PATIENT, CHANNELS };
 
@@ -49,6 +50,7 @@ struct node {
     bool was_adopted, is_ready, is_hung, is_ending, is_over, is_freed, has_verdict;
     bool hello_is_out;
     int64_t silent_since_us; /* monotonic; 0: it is not */
+    int64_t stop_limit_us;   /* monotonic: when one that was told to end is killed */
     off_t log_start;         /* where this process's lines begin */
     char *flaw;              /* why it is being killed, other than that somebody wanted it */
     struct node_state state;
@@ -252,9 +254,15 @@ static void on_tick(struct agent_member *m, int64_t now_us, bool was_late)
 
 static void on_patience(evutil_socket_t fd, short what, void *arg)
 {
+    const struct timeval again = agent_timeval(INSIST_MS);
     struct node *n = arg;
 
     (void)fd, (void)what;
+    if (clock_mono_us() < n->stop_limit_us) {
+        process_signal(&n->process, SIGTERM);
+        event_add(&n->patience, &again);
+        return;
+    }
     log_warning("Node %s does not end: it is killed", n->id);
     process_signal(&n->process, SIGKILL);
 }
@@ -269,12 +277,13 @@ int node_kill(struct node *n)
 
 int node_stop(struct node *n, unsigned limit_ms)
 {
-    const struct timeval limit = agent_timeval(limit_ms);
+    const struct timeval first = agent_timeval(limit_ms < INSIST_MS ? limit_ms : INSIST_MS);
 
     if (n->is_over)
         return -ESRCH;
     n->is_ending = true;
-    event_add(&n->patience, &limit);
+    n->stop_limit_us = clock_mono_us() + (int64_t)limit_ms * 1000;
+    event_add(&n->patience, &first);
     return process_signal(&n->process, SIGTERM);
 }
 

@@ -646,6 +646,10 @@ static int drop_replicas(struct api_call *c, const struct replication_group *g, 
         if (view_equal(named->items[i], s->primary))
             return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE, "%.*s is serving as primary and cannot be removed.",
                              CALL_TEXT(named->items[i]));
+        for (size_t k = 0; k < i; k++)
+            if (view_equal(named->items[k], named->items[i]))
+                return call_fail(c, SERVICE_INVALID_PARAMETER_VALUE, "ReplicasToRemove names %.*s twice.",
+                                 CALL_TEXT(named->items[i]));
         drop_member(c, named->items[i]);
     }
     for (size_t i = g->members.count; i-- > 0 && named->count == 0 && surplus > 0;)

@@ -569,6 +569,11 @@ static bool serve_reader(struct runtime *r, const struct shard *s, struct member
 {
     bool wanted = wants_reader(r, s, m);
 
+    if (m->serves_reader && m->reader && !m->busy) {
+        /* The node's alone, so that the kernel sends nobody to it any more once it is dead. */
+        endpoint_free(m->reader);
+        m->reader = NULL;
+    }
     if (!s->grouped || m->serves_reader == wanted) {
         if (!wanted && m->reader) {
             endpoint_free(m->reader);
@@ -642,6 +647,19 @@ static bool serve(struct runtime *r, const struct shard *s, bool led)
 
 /* ---- settings ---- */
 
+/* The node has its group's parameters as they are now. */
+static void note_parameters(struct runtime *r, const struct cache_cluster *c)
+{
+    const struct parameter_group *g = model_parameter_group(model_of(r), c->parameter_group);
+    struct txn *t;
+
+    if (!g || g->version == c->parameter_version)
+        return;
+    t = txn_begin(model_of(r));
+    txn_edit_cache_cluster(t, c->id)->parameter_version = g->version;
+    txn_commit(t, NULL, NULL);
+}
+
 static bool configure(struct runtime *r, struct member *m)
 {
     const struct cache_cluster *c = record_of(r, m);
@@ -655,6 +673,8 @@ static bool configure(struct runtime *r, struct member *m)
     if (!settled && member_is_free(m))
         member_set(m, &wanted);
     buf_free(&wanted);
+    if (settled && !m->busy)
+        note_parameters(r, c);
     return settled;
 }
 
