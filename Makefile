@@ -21,6 +21,7 @@ INSTALL ?= install
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 300
 KILL_ROUNDS ?= 500
+CHAOS_ROUNDS ?= 200
 # Another python3 may come first in PATH; this one sees Debian's packages.
 PYTHON := /usr/bin/python3
 
@@ -86,7 +87,7 @@ CLI_LIBS := -ljansson -lcurl -lxml2
 
 # ---- what people call --------------------------------------------------------------------------------------------
 
-.PHONY: all run test check format asan tsan debug crash fuzz bench install uninstall clean help
+.PHONY: all run test check format asan tsan debug crash chaos fuzz bench install uninstall clean help
 
 all: ## builds build/bin/larder-server
 	$(SUB) server
@@ -133,6 +134,11 @@ crash: ## kills servers under load, KILL_ROUNDS times each (500), and looks for 
 	@tools/install-deps.sh test
 	$(SUB) VARIANT=release programs
 	@LARDER_KILL_ROUNDS=$(KILL_ROUNDS) $(RUN_TESTS) crash:release
+
+chaos: ## kills services and nodes at random, CHAOS_ROUNDS times (200), and looks for lost writes and disagreement
+	@tools/install-deps.sh test
+	$(SUB) VARIANT=release programs
+	@LARDER_CHAOS_ROUNDS=$(CHAOS_ROUNDS) $(RUN_TESTS) system:release
 
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (300)
 	@tools/install-deps.sh test

@@ -97,6 +97,14 @@ class Process:
         assert select.select([self.fd], [], [], seconds)[0], f"process {self.pid} does not end"
 
 
+def is_stopped(pid):
+    """Has SIGSTOP reached every thread?"""
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        if path.read_text().rpartition(")")[2].split()[0] != "T":
+            return False
+    return True
+
+
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
