@@ -105,7 +105,7 @@ test: ## installs what is missing and runs every test: release, ASan+UBSan, TSan
 	$(SUB) VARIANT=tsan programs
 	$(SUB) VARIANT=fuzz fuzz-programs
 	@$(RUN_TESTS) unit:release wire:release concurrency:release crash:release api:release system:release unit:asan \
-	    wire:asan api:asan unit:tsan wire:tsan concurrency:tsan fuzz:15
+	    wire:asan api:asan unit:tsan wire:tsan concurrency:tsan fuzz:10
 
 check: ## format, include edges, warnings of gcc and clang as errors, headers, cppcheck, scripts
 	@tools/install-deps.sh check
