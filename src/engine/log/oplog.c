@@ -421,11 +421,14 @@ bool oplog_read_by_anyone(struct oplog *log)
     return is;
 }
 
+/* The count goes up first and down last: it may say too many, which costs a waker a look, but never too few. */
 bool oplog_sleep(struct oplog *log, struct oplog_reader *r, uint64_t seen)
 {
-    if (atomic_exchange(&r->asleep, true))
-        return true;
     atomic_fetch_add(&log->sleepers, 1);
+    if (atomic_exchange(&r->asleep, true)) {
+        atomic_fetch_sub(&log->sleepers, 1);
+        return true;
+    }
     if (oplog_tail(log) <= seen && !atomic_load(&r->lost))
         return true;
     if (atomic_exchange(&r->asleep, false))

@@ -19,6 +19,8 @@
 
 #define APPENDERS 4
 #define FOLLOWERS 2
+#define VISITORS 3
+#define READERS (FOLLOWERS + VISITORS)
 #define DATABASES 4
 #define KEYS 6
 #define SECONDS 60 /* a wake-up that is lost ends the test */
@@ -361,7 +363,7 @@ static void *run_visitor(void *arg)
                 sum += sum_of(view_of(iov[n].iov_base, iov[n].iov_len));
             if (oplog_first(c->log) > f->position)
                 complain(c, "what is read is not kept");
-            if (random_below(&f->random, 2) == 0)
+            if (c->in_step || random_below(&f->random, 2) == 0)
                 oplog_sleep(c->log, &f->reader, tail);
             oplog_detach(c->log, &f->reader);
         }
@@ -386,8 +388,8 @@ static void run_crowd(bool locked, bool in_step)
     struct random random = support_random();
     struct crowd *c = mem_zalloc(sizeof *c);
     struct appender appenders[APPENDERS];
-    struct follower followers[FOLLOWERS + 1]; /* the last one only visits */
-    pthread_t threads[APPENDERS + FOLLOWERS + 1];
+    struct follower followers[READERS]; /* the last ones only visit */
+    pthread_t threads[APPENDERS + READERS];
     pthread_rwlockattr_t attr;
     unsigned n = 0;
 
@@ -405,7 +407,7 @@ static void run_crowd(bool locked, bool in_step)
     for (unsigned i = 0; i < KEYS; i++)
         pthread_mutex_init(&c->locks[i], NULL);
     atomic_store(&c->running, APPENDERS);
-    for (unsigned i = 0; i <= FOLLOWERS; i++) {
+    for (unsigned i = 0; i < READERS; i++) {
         followers[i] = (struct follower){.crowd = c, .db = -1, .random = random};
         random_next(&random);
         followers[i].reader.wake = post;
@@ -435,7 +437,7 @@ static void run_crowd(bool locked, bool in_step)
         oplog_detach(c->log, &followers[i].reader);
     }
     assert_int_equal(atomic_load(&c->log->sleepers), 0);
-    for (unsigned i = 0; i <= FOLLOWERS; i++) {
+    for (unsigned i = 0; i < READERS; i++) {
         buf_free(&followers[i].in);
         sem_destroy(&followers[i].woken);
     }
