@@ -276,6 +276,12 @@ class Cloud:
             return first, others
         return eventually(look, f"{name} to be settled", seconds)
 
+    def wake(self):
+        """Has all nodes go on that a test stopped, and left so because it failed: they could not be ended else."""
+        for pid in self.nodes().values():
+            with Process(pid) as process:
+                process.send(signal.SIGCONT)
+
     def leave_nothing(self):
         """For the end of a test: there is no process of this service any more."""
         left = self.nodes()

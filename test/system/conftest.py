@@ -26,6 +26,7 @@ def start_cloud(tmp_path):
     yield run
     faults = []
     for one in clouds:
+        one.wake()
         try:
             one.service.stop()
         except AssertionError as failure:
