@@ -22,7 +22,8 @@ struct cli_command {
     int (*run)(const struct cli *c, int argc, char **argv); /* the words behind the name; returns the exit status */
 };
 
-extern const struct cli_command cli_backup, cli_dns, cli_doctor, cli_env, cli_rotate_key, cli_run, cli_status;
+extern const struct cli_command cli_backup, cli_dns, cli_doctor, cli_env, cli_rotate_key, cli_run, cli_sign_in,
+    cli_status;
 
 /* An option of a command: either a flag, or one with a value. */
 struct cli_option {

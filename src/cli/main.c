@@ -20,7 +20,7 @@ static const char intro[] =
     "  --help           this; larder COMMAND --help tells of one command\n";
 
 static const struct cli_command *const commands[] = {
-    &cli_env, &cli_status, &cli_doctor, &cli_dns, &cli_run, &cli_backup, &cli_rotate_key,
+    &cli_env, &cli_status, &cli_doctor, &cli_dns, &cli_run, &cli_backup, &cli_rotate_key, &cli_sign_in,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -71,12 +71,12 @@ def plain_environment(home, **more):
 class Service:
     """A larderd, and `larder` for it."""
 
-    def __init__(self, directory, *options):
+    def __init__(self, directory, *options, api="127.0.0.1:0"):
         self.state = directory / "state"
         self.environment = plain_environment(directory)
         argv = [LARDERD, "--state-dir", str(self.state), *options]
-        if "--api" not in options:
-            argv += ["--api", "127.0.0.1:0"]
+        if api:
+            argv += ["--api", api]
         self.process = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.output = Output(self.process.stdout)
@@ -587,6 +587,46 @@ def test_credentials_are_written_again(tmp_path):
         one.stop()
 
 
+def test_a_code_is_exchanged_once(service):
+    code = service.larder("sign-in").strip()
+    exchange = f"""{PYTHON} -c 'if True:
+        import boto3, botocore
+        unsigned = botocore.config.Config(signature_version=botocore.UNSIGNED)
+        print(boto3.client("sts", config=unsigned).assume_role_with_web_identity(
+            RoleArn="arn:aws:iam::000000000000:role/console", RoleSessionName="console",
+            WebIdentityToken="{code}")["Credentials"]["AccessKeyId"])'"""
+    key = service.shell(exchange, service.environment).strip()
+    assert key.startswith("ASIA") and key != service.json("env")["AWS_ACCESS_KEY_ID"]
+    again = service.shell(f"{exchange} 2>&1 || true", service.environment)
+    assert "InvalidIdentityToken" in again and code not in (service.state / "access.log").read_text()
+
+
+def test_the_access_log_says_who_called_what(service):
+    key = service.json("env")["AWS_ACCESS_KEY_ID"]
+    service.aws("elasticache", "describe-cache-clusters")
+    service.shell(f"AWS_SECRET_ACCESS_KEY=wrong {AWS} elasticache describe-events || true", service.environment)
+    lines = (service.state / "access.log").read_text().splitlines()
+    good, bad = (re.search(r"(\d+) \d+ \d+ (\S+) (\S+) [0-9a-f-]{36}$", line) for line in lines[-2:])
+    assert good.groups() == ("200", "elasticache.DescribeCacheClusters", key)
+    assert bad.groups() == ("403", "elasticache.-", "-")
+
+
+def test_the_api_has_the_same_port_again(tmp_path):
+    """Also when a port below has become free."""
+    places = [tmp_path / "a", tmp_path / "b"]
+    for place in places:
+        place.mkdir()
+    first, second = (Service(place, api=None) for place in places)
+    urls = [one.json("env")["AWS_ENDPOINT_URL"] for one in (first, second)]
+    first.stop()
+    second.stop()
+    second = Service(places[1], api=None)
+    try:
+        assert second.json("env")["AWS_ENDPOINT_URL"] == urls[1] != urls[0]
+    finally:
+        second.stop()
+
+
 # ---- wrong use, and wrong places -------------------------------------------------------------------------------------
 
 
@@ -620,14 +660,14 @@ def test_help_tells_of_everything(tmp_path):
         return subprocess.run([LARDER, *words], env=plain_environment(tmp_path), cwd=tmp_path, check=True,
                               capture_output=True, text=True, timeout=SECONDS).stdout
     text = ask("--help")
-    for word in ("env", "status", "doctor", "dns", "run", "backup", "rotate-key"):
+    for word in ("env", "status", "doctor", "dns", "run", "backup", "rotate-key", "sign-in"):
         assert f"\n  {word}" in text
         assert ask(word, "--help").startswith(f"usage: larder [--state-dir DIR] {word}")
     assert ask("--version").startswith("larder ")
 
 
 @pytest.mark.parametrize("command", [["env"], ["status"], ["run", "true"], ["backup", "copy"], ["rotate-key"],
-                                     ["dns", "install", "--root", "."]])
+                                     ["sign-in"],                                     ["dns", "install", "--root", "."]])
 def test_without_a_state_directory(tmp_path, command):
     done = subprocess.run([LARDER, *command], env=plain_environment(tmp_path), cwd=tmp_path, capture_output=True,
                           text=True, timeout=SECONDS)

@@ -81,8 +81,9 @@ void access_log_write(void *arg, const struct http_access *a)
     gmtime_r(&now, &tm);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
     buf_clear(&l->line);
-    buf_printf(&l->line, "%s %s %.*s %.*s %u %" PRIu64 " %" PRId64 "%s\n", text, a->peer, (int)a->method.n, a->method.p,
-               (int)a->target.n, a->target.p, a->status, a->bytes, a->micros, a->complete ? "" : " incomplete");
+    buf_printf(&l->line, "%s %s %.*s %.*s %u %" PRIu64 " %" PRId64 "%s%s%.*s\n", text, a->peer, (int)a->method.n,
+               a->method.p, (int)a->target.n, a->target.p, a->status, a->bytes, a->micros,
+               a->complete ? "" : " incomplete", a->note.n > 0 ? " " : "", (int)a->note.n, a->note.p);
     if (l->size > ACCESS_LOG_MAX)
         turn_over(l);
     n = l->fd >= 0 ? write(l->fd, l->line.p, buf_live(&l->line)) : 0;

@@ -12,7 +12,7 @@ struct http_access;
 int access_log_open(const char *path, struct access_log **out);
 void access_log_close(struct access_log *l);
 
-/* "time peer method target status bytes microseconds". An http_access_fn; arg is the log. */
+/* "time peer method target status bytes microseconds", then "incomplete" if so, and the note of the exchange. An http_access_fn; arg is the log. */
 void access_log_write(void *arg, const struct http_access *a);
 
 #endif

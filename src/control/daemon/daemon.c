@@ -195,11 +195,13 @@ static void allow_own_address(struct daemon *d)
     http_server_allow_host(d->http, v.n > 2 && v.p[0] == '[' ? view_of(v.p + 1, v.n - 2) : v);
 }
 
-/* Listens where it was told, or on the first port that is free. */
+/* Listens where it was told; or on the port that it had last time, as clients know that one; or on the first that is
+ * free. */
 static int listen_api(struct daemon *d)
 {
     char address[HTTP_ADDRESS_MAX], error[HTTP_ERROR_MAX];
     int rc = -EADDRINUSE;
+    uint16_t port;
 
     if (d->options->api) {
         rc = http_server_listen(d->http, d->options->api, d->api_address, error);
@@ -207,6 +209,10 @@ static int listen_api(struct daemon *d)
             return complain("the API: %s", error);
         allow_own_address(d);
         return 0;
+    }
+    if (service_files_port(d->state_dir, &port) == 0) {
+        snprintf(address, sizeof address, "127.0.0.1:%u", port);
+        rc = http_server_listen(d->http, address, d->api_address, error);
     }
     for (unsigned i = 0; i < PORTS_TRIED && rc == -EADDRINUSE; i++) {
         snprintf(address, sizeof address, "127.0.0.1:%u", OPTIONS_API_PORT + i);

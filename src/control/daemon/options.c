@@ -16,7 +16,7 @@ static const char usage[] =
     "A self-hosted ElastiCache: serves its API, and runs the cache nodes.\n"
     "\n"
     "  --state-dir DIR         where everything is kept (./var)\n"
-    "  --api ADDRESS:PORT      where the API is served (127.0.0.1:8379, or the next free port)\n"
+    "  --api ADDRESS:PORT      where the API is served (127.0.0.1:8379 or the next free port, then the same one again)\n"
     "  --dns ADDRESS:PORT      where names are served (the default VPC's .2 address, port 53 or a free one)\n"
     "  --loopback CIDR         the loopback addresses that VPCs are mapped to (127.64.0.0/10)\n"
     "  --region NAME           of a new state directory (ap-northeast-2)\n"

@@ -8,7 +8,7 @@
 /* Texts are never NULL but where it is said; they belong to the options. */
 struct options {
     char *state_dir;
-    char *api;        /* ADDRESS:PORT; NULL: the first free port from OPTIONS_API_PORT on, the same one each time */
+    char *api;        /* ADDRESS:PORT; NULL: the port of last time, or the first free one from OPTIONS_API_PORT on */
     char *dns;        /* ADDRESS:PORT; NULL: the default VPC's .2 address */
     char *loopback;   /* CIDR out of which VPCs get their shadows */
     char *region;     /* for a new state directory */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -96,12 +97,21 @@ static void rotate_key(struct requests *r, struct control_call *call)
     txn_commit(t, on_rotated, r);
 }
 
+/* Whoever may open the socket may read the root key as well. */
+static void sign_in(struct requests *r, struct control_call *call)
+{
+    char code[SESSION_CODE + 1];
+
+    sessions_make_code(r->api->sessions, clock_wall_ms(), code);
+    control_call_answer(call, json_pack("{s:s, s:i}", "code", code, "seconds", SESSION_CODE_MS / 1000), -1);
+}
+
 void requests_handle(void *arg, struct control_call *call, const json_t *request)
 {
     static const struct {
         const char *name;
         void (*fn)(struct requests *r, struct control_call *call);
-    } rows[] = {{"backup", backup}, {"rotate-key", rotate_key}};
+    } rows[] = {{"backup", backup}, {"rotate-key", rotate_key}, {"sign-in", sign_in}};
     const char *name = json_string_value(json_object_get(request, "request"));
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -4,6 +4,8 @@
  *     {"request": "backup"}      -> {}, and a copy of the state as a file, open for reading, that has no name
  *     {"request": "rotate-key"}  -> {"access_key_id": TEXT}, once the new key is durable and `credentials` has it; all
  *                                   sessions have ended
+ *     {"request": "sign-in"}     -> {"code": TEXT, "seconds": N}: good for one exchange by sts AssumeRoleWithWebIdentity,
+ *                                   for so long
  *
  * A copy is handed over as an open file, so that no path comes from outside, and what becomes of it is written by the user
  * who asked, where that user may write.

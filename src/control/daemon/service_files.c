@@ -110,3 +110,27 @@ int service_files_write(const struct service_files *f, char error[SERVICE_FILES_
     snprintf(path, sizeof path, "%s/service.json", f->directory);
     return write_json(path, service_of(f, address), error);
 }
+
+int service_files_port(const char *directory, uint16_t *port)
+{
+    char path[PATH_MAX];
+    const char *url, *colon;
+    char *end;
+    unsigned long n;
+    json_t *o;
+    int rc = -1;
+
+    snprintf(path, sizeof path, "%s/service.json", directory);
+    o = json_load_file(path, 0, NULL);
+    url = json_string_value(json_object_get(o, "api_url"));
+    colon = url ? strrchr(url, ':') : NULL;
+    if (colon) {
+        n = strtoul(colon + 1, &end, 10);
+        if (*end == '\0' && n > 0 && n <= UINT16_MAX) {
+            *port = (uint16_t)n;
+            rc = 0;
+        }
+    }
+    json_decref(o);
+    return rc;
+}

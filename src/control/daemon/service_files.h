@@ -12,6 +12,7 @@
 #define CONTROL_DAEMON_SERVICE_FILES_H
 
 #include <limits.h>
+#include <stdint.h>
 
 #include "base/view.h"
 
@@ -33,5 +34,8 @@ struct service_files {
  * endpoints.json has botocore's format, version 3. In it every service in every region is this one, so that no call that is
  * made by mistake leaves the machine. Returns 0; or -1 with a line for people in `error`. */
 int service_files_write(const struct service_files *f, char error[SERVICE_FILES_ERROR_MAX]);
+
+/* The port of the API that service.json in that directory tells of. Returns 0, or -1 when there is none. */
+int service_files_port(const char *directory, uint16_t *port);
 
 #endif

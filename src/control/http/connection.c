@@ -57,6 +57,12 @@ const struct http_request *http_exchange_request(const struct http_exchange *x)
     return &x->head.request;
 }
 
+void http_exchange_note(struct http_exchange *x, struct view note)
+{
+    x->note_size = note.n < HTTP_NOTE_MAX ? note.n : HTTP_NOTE_MAX;
+    memcpy(x->note, note.p, x->note_size);
+}
+
 /* ---- states ------------------------------------------------------------------------------------------------------ */
 
 static struct connection_list *list_of(struct http_server *s, enum connection_state state)
@@ -190,6 +196,7 @@ static void report_access(struct connection *c, bool complete)
         http_request_put_target(&target, &x->head.request, LOGGED_TARGET_MAX);
         access.method = x->head.request.method;
         access.target = buf_view(&target);
+        access.note = view_of(x->note, x->note_size);
     }
     s->access(s->access_arg, &access);
     buf_free(&target);

@@ -69,6 +69,8 @@ struct http_exchange {
     struct buf body;
     struct http_head head;
     char peer[HTTP_ADDRESS_MAX];
+    char note[HTTP_NOTE_MAX];
+    size_t note_size;
 };
 
 TAILQ_HEAD(exchange_list, http_exchange);

@@ -56,9 +56,10 @@ struct http_access {
     struct view method; /* "-" when the request line was not understood, and so the target */
     struct view target; /* without secrets: http_request_put_target */
     unsigned status;
-    uint64_t bytes; /* that were sent, head included */
-    int64_t micros; /* from the request's first byte to the end of the answer */
-    bool complete;  /* the whole answer was given to the kernel */
+    uint64_t bytes;   /* that were sent, head included */
+    int64_t micros;   /* from the request's first byte to the end of the answer */
+    bool complete;    /* the whole answer was given to the kernel */
+    struct view note; /* http_exchange_note; empty for none */
 };
 typedef void http_access_fn(void *arg, const struct http_access *access);
 
@@ -92,6 +93,11 @@ unsigned http_server_connections(const struct http_server *s);
 
 /* Valid until http_reply. */
 const struct http_request *http_exchange_request(const struct http_exchange *x);
+
+#define HTTP_NOTE_MAX 160
+
+/* Has the access log say that of the exchange; what is longer than HTTP_NOTE_MAX is cut. Before http_reply. */
+void http_exchange_note(struct http_exchange *x, struct view note);
 
 /* Answers, once; *r and what it views are copied. If the peer or the server has gone, the answer is dropped. x must not
  * be used afterwards. */
