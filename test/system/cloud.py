@@ -262,8 +262,8 @@ class Cloud:
             if group["Status"] != "available" or not set(group["MemberClusters"]) <= set(self.nodes()):
                 return None
             with Client(primary, timeout=5) as client, Client(self.node_address(first), timeout=5) as node:
-                role, offset, replicas = node.do("ROLE")
-                if role != b"master" or client.do("ROLE")[0] != b"master" or len(replicas) != len(others):
+                roles = node.do("ROLE"), client.do("ROLE")
+                if any(role[0] != b"master" for role in roles) or len(roles[0][2]) != len(others):
                     return None
                 if run_id(client) != run_id(node):
                     return None
