@@ -522,3 +522,15 @@ def test_two_services_share_nothing(start_cloud):
         clouds[0].cache.delete_replication_group(ReplicationGroupId="g") if clouds[0].settled("g") else None
         clouds[0].gone("g")
         assert process.pid == clouds[1].nodes()["g-001"]
+
+
+def test_all_nodes_die_during_a_switchover(cloud):
+    """At moments that lie around the switchover itself: before it, in it, and when only its endpoints are left to move."""
+    cloud.create_group("g", 3, AutomaticFailoverEnabled=True)
+    cloud.settled("g")
+    for moment in (0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05):
+        cloud.cache.test_failover(ReplicationGroupId="g", NodeGroupId="0001")
+        time.sleep(moment)  # the moment is what is tried
+        cloud.kill(*cloud.nodes())
+        cloud.available("g")
+        cloud.settled("g")

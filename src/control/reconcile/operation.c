@@ -259,6 +259,12 @@ static struct member *choose_target(struct runtime *r, const struct subject *on)
     return best;
 }
 
+static void note_switching(struct runtime *r, unsigned i, const struct member *m)
+{
+    snprintf(r->switching[i].id, sizeof r->switching[i].id, "%s", m->id);
+    r->switching[i].pid = m->state.pid;
+}
+
 static void begin_switchover(struct runtime *r, const struct subject *on, struct member *p, struct member *target)
 {
     const struct cache_cluster *c = model_cache_cluster(on->model, view_str(target->id));
@@ -272,6 +278,8 @@ static void begin_switchover(struct runtime *r, const struct subject *on, struct
     snprintf(port, sizeof port, "%d", (int)c->port);
     snprintf(r->target, sizeof r->target, "%s", target->id);
     r->asked_us = clock_mono_us();
+    note_switching(r, 0, p);
+    note_switching(r, 1, target);
     r->refused = false;
     p->ask_failed = false;
     member_ask(p, words);
@@ -323,7 +331,7 @@ static void go_on_with_switchover(struct runtime *r, const struct subject *on, b
     }
     r->refused |= p && p->ask_failed && !p->busy;
     target = runtime_member(r, view_str(r->target));
-    if (!target || target->life != MEMBER_UP || target->hung || !p || p->life != MEMBER_UP || p->hung) {
+    if (!runtime_is_switching(r)) {
         r->target[0] = '\0'; /* what is left is a failover */
         return;
     }

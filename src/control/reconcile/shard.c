@@ -81,6 +81,19 @@ struct member *runtime_member(struct runtime *r, struct view id)
     return NULL;
 }
 
+/* Is it the process that the switchover began with? Another one knows nothing of it. */
+static bool is_still(struct runtime *r, unsigned i)
+{
+    const struct member *m = runtime_member(r, view_str(r->switching[i].id));
+
+    return m && m->life == MEMBER_UP && !m->hung && m->state.pid == r->switching[i].pid;
+}
+
+bool runtime_is_switching(struct runtime *r)
+{
+    return r->target[0] != '\0' && is_still(r, 0) && is_still(r, 1);
+}
+
 /* ---- looks ---- */
 
 static struct model *model_of(const struct runtime *r)
@@ -435,8 +448,8 @@ static bool lead(struct runtime *r, const struct shard *s)
         r->lost_us = clock_mono_us();
     if (!all_known(r) || (p && !p->met))
         return false; /* one that is not adopted yet may be the primary, whatever the others and the record say */
-    if (r->target[0] != '\0' && p && p->life == MEMBER_UP && !p->hung)
-        return false; /* a switchover: operation.c sees to it */
+    if (runtime_is_switching(r) && !view_equal(s->primary, view_str(r->target)))
+        return false; /* operation.c sees to it */
     if (p && is_ready(p) && p->state.is_loading) {
         poll(p);
         return false;

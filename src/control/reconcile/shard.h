@@ -42,9 +42,13 @@ struct runtime {
     int64_t lost_us;            /* since when there is no primary; 0: there is one */
     int64_t asked_us;           /* when the last FAILOVER was asked for */
     char target[MEMBER_ID_MAX]; /* of the switchover that is under way; "" for none */
-    bool refused;               /* the primary would not do it */
-    unsigned failed_opens;      /* of endpoints, in a row */
-    char complaint[512];        /* the last one, so that it is not repeated */
+    struct {
+        char id[MEMBER_ID_MAX];
+        int64_t pid;
+    } switching[2];        /* the old primary and the target as it began: it ends with either's process */
+    bool refused;          /* the primary would not do it */
+    unsigned failed_opens; /* of endpoints, in a row */
+    char complaint[512];   /* the last one, so that it is not repeated */
 };
 
 struct runtime *runtime_new(struct reconciler *r, struct view shard_id);
@@ -60,6 +64,9 @@ bool runtime_step(struct runtime *r);
 
 /* The loopback address at which a member's node is: false while its VPC has none. `out` has CIDR_TEXT_MAX bytes. */
 bool runtime_address(const struct runtime *r, const struct member *m, char *out);
+
+/* Is a switchover under way, between the processes that it began with? */
+bool runtime_is_switching(struct runtime *r);
 
 struct member *runtime_member(struct runtime *r, struct view id);
 
