@@ -282,6 +282,17 @@ class Cloud:
             with Process(pid) as process:
                 process.send(signal.SIGCONT)
 
+    def report(self):
+        """What nodes say of themselves, and the end of the service's log: for people who look into a failure."""
+        lines = []
+        for name in self.directories():
+            try:
+                with Client(str(self.service.state / "nodes" / name / "admin"), timeout=5) as admin:
+                    lines += [name, str(admin.do("LARDER", "HELLO")), admin.do("INFO", "replication").decode()]
+            except (OSError, Closed, ReplyError) as failure:
+                lines.append(f"{name}: {failure}")
+        return "\n".join([*lines, self.service.output.text()[-6000:]])
+
     def leave_nothing(self):
         """For the end of a test: there is no process of this service any more."""
         left = self.nodes()

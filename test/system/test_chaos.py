@@ -208,5 +208,5 @@ def test_chaos(cloud):
         lost = writer.lost()
         assert lost == [], f"{len(lost)} of {len(writer.acknowledged)} confirmed writes are lost: {lost[:10]}"
     except BaseException:
-        print(f"LARDER_CHAOS_SEED={SEED}, {len(log)} rounds:", *log[-5:], sep="\n")
+        print(f"LARDER_CHAOS_SEED={SEED}, {len(log)} rounds:", *log[-5:], cloud.report(), sep="\n")
         raise
