@@ -534,3 +534,17 @@ def test_all_nodes_die_during_a_switchover(cloud):
         cloud.kill(*cloud.nodes())
         cloud.available("g")
         cloud.settled("g")
+
+
+def test_the_service_stands_still_during_a_switchover(cloud):
+    """What it knew of the roles is old when it goes on."""
+    cloud.create_group("g", 3, AutomaticFailoverEnabled=True)
+    cloud.settled("g")
+    for moment in (0, 0.002, 0.005, 0.01, 0.02, 0.03):
+        cloud.cache.test_failover(ReplicationGroupId="g", NodeGroupId="0001")
+        time.sleep(moment)  # the moment is what is tried
+        cloud.service.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        cloud.service.process.send_signal(signal.SIGCONT)
+        cloud.available("g")
+        cloud.settled("g")

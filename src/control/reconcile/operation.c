@@ -340,7 +340,7 @@ static void go_on_with_switchover(struct runtime *r, const struct subject *on, b
             grant_target(target, on->shard);
         return;
     }
-    if (p->state.role == NODE_PRIMARY && !p->busy && (r->refused || clock_mono_us() - r->asked_us > SWITCHOVER_US)) {
+    if ((p->state.role == NODE_PRIMARY && !p->busy && r->refused) || clock_mono_us() - r->asked_us > SWITCHOVER_US) {
         give_up_switchover(r, on, r->refused ? "the primary refused it" : "the replica did not catch up in time");
         return;
     }

@@ -81,6 +81,11 @@ struct member *runtime_member(struct runtime *r, struct view id)
     return NULL;
 }
 
+static struct model *model_of(const struct runtime *r)
+{
+    return reconciler_model(r->reconciler);
+}
+
 /* Is it the process that the switchover began with? Another one knows nothing of it. */
 static bool is_still(struct runtime *r, unsigned i)
 {
@@ -91,15 +96,13 @@ static bool is_still(struct runtime *r, unsigned i)
 
 bool runtime_is_switching(struct runtime *r)
 {
-    return r->target[0] != '\0' && is_still(r, 0) && is_still(r, 1);
+    const struct shard *s = model_shard(model_of(r), view_str(r->id));
+
+    return r->target[0] != '\0' && s && !view_equal(s->primary, view_str(r->target)) && is_still(r, 0) &&
+           is_still(r, 1);
 }
 
 /* ---- looks ---- */
-
-static struct model *model_of(const struct runtime *r)
-{
-    return reconciler_model(r->reconciler);
-}
 
 static const struct cache_cluster *record_of(const struct runtime *r, const struct member *m)
 {
@@ -448,7 +451,7 @@ static bool lead(struct runtime *r, const struct shard *s)
         r->lost_us = clock_mono_us();
     if (!all_known(r) || (p && !p->met))
         return false; /* one that is not adopted yet may be the primary, whatever the others and the record say */
-    if (runtime_is_switching(r) && !view_equal(s->primary, view_str(r->target)))
+    if (runtime_is_switching(r))
         return false; /* operation.c sees to it */
     if (p && is_ready(p) && p->state.is_loading) {
         poll(p);
@@ -470,8 +473,8 @@ static bool follow(struct runtime *r, const struct shard *s)
     struct member *p = runtime_member(r, s->primary), *m;
     bool settled = true;
 
-    if (!p->serves_own)
-        return false;
+    if (!p->serves_own || runtime_is_switching(r))
+        return false; /* in a switchover the nodes see to it: the target may be the primary, and nobody here know it yet */
     TAILQ_FOREACH(m, &r->members, link) {
         if (m == p || m->leaving)
             continue;

@@ -65,7 +65,7 @@ bool runtime_step(struct runtime *r);
 /* The loopback address at which a member's node is: false while its VPC has none. `out` has CIDR_TEXT_MAX bytes. */
 bool runtime_address(const struct runtime *r, const struct member *m, char *out);
 
-/* Is a switchover under way, between the processes that it began with? */
+/* Is a switchover under way, between the processes that it began with, and the target not yet known to be the primary? */
 bool runtime_is_switching(struct runtime *r);
 
 struct member *runtime_member(struct runtime *r, struct view id);
