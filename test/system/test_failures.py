@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -548,3 +549,14 @@ def test_the_service_stands_still_during_a_switchover(cloud):
         cloud.service.process.send_signal(signal.SIGCONT)
         cloud.available("g")
         cloud.settled("g")
+
+
+def test_a_node_without_a_record_is_ended(cloud):
+    """As when the service is killed between starting a node and writing its record: the record is taken away here."""
+    cloud.create_group("g", 1)
+    cloud.settled("g")
+    cloud.kill_service()
+    with contextlib.closing(sqlite3.connect(cloud.service.state / "state.db")) as db, db:
+        db.execute("DELETE FROM records WHERE kind IN ('cache_cluster', 'replication_group', 'shard')")
+    cloud.service.start()
+    eventually(lambda: cloud.nodes() == {} and cloud.directories() == [], "the node to be ended")

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +14,9 @@
 #include "control/agent/agent.h"
 #include "control/agent/shadow.h"
 #include "control/model/model.h"
+#include "control/reconcile/directory.h"
 #include "control/reconcile/shard.h"
+#include "control/reconcile/strangers.h"
 #include "control/state/secrets.h"
 
 #define STOP_LOOK_US 20000
@@ -37,6 +38,7 @@ struct reconciler {
     struct runtime_list runtimes, dropped;
     struct event *look;     /* the model changed */
     struct event *stopping; /* nodes are being stopped */
+    struct strangers *strangers;
     void (*stopped)(void *arg);
     void *stopped_arg;
 };
@@ -214,6 +216,7 @@ struct reconciler *reconciler_new(const struct reconciler_options *o)
     LIST_INIT(&r->runtimes);
     LIST_INIT(&r->dropped);
     r->look = evtimer_new(o->base, on_look, r);
+    r->strangers = strangers_new(o->base, o->model, agent_options_of(o->agent)->directory);
     reconciler_changed(r);
     return r;
 }
@@ -231,6 +234,7 @@ void reconciler_free(struct reconciler *r)
     free_dropped(r);
     release_claims(r, true);
     event_free(r->look);
+    strangers_free(r->strangers);
     if (r->stopping)
         event_free(r->stopping);
     mem_free(r);
@@ -276,20 +280,11 @@ void reconciler_stop_nodes(struct reconciler *r, void (*done)(void *arg), void *
 
 /* ---- directories ---- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 void reconciler_remove_directory(const struct reconciler *r, const char *id)
 {
     char path[PATH_MAX];
 
     if (snprintf(path, sizeof path, "%s/%s", agent_options_of(r->o.agent)->directory, id) >= (int)sizeof path)
         return;
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0 && errno != ENOENT)
-        log_warning("%s cannot be removed: %s", path, strerror(errno));
+    directory_remove(path);
 }
