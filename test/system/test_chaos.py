@@ -8,6 +8,7 @@ and one directory, the endpoints are served by those who ought to.
 LARDER_CHAOS_ROUNDS says how many rounds there are (20), LARDER_CHAOS_SEED which ones. A failure names the seed.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -91,24 +92,39 @@ def call_anyhow(cloud, call, group, dice):
 # ---- faults ----------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def processes_of(cloud, clusters):
+    """Those of these clusters that are there. One may end at any time, and nobody minds."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for cluster, pid in cloud.nodes().items():
+            with contextlib.suppress(ProcessLookupError):
+                if cluster in clusters:
+                    found.append(stack.enter_context(Process(pid)))
+        yield found
+
+
+def send(processes, number):
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.send(number)
+
+
 def kill_nodes(cloud, clusters):
-    cloud.kill(*[cluster for cluster in clusters if cluster in cloud.nodes()])
+    with processes_of(cloud, clusters) as processes:
+        send(processes, signal.SIGKILL)
+        for process in processes:
+            process.await_end()
 
 
 def pause_nodes(cloud, clusters, seconds):
     """Stops processes for a while. One that is killed meanwhile needs no waking."""
-    processes = [Process(pid) for cluster, pid in cloud.nodes().items() if cluster in clusters]
-    try:
-        for process in processes:
-            process.send(signal.SIGSTOP)
-        time.sleep(seconds)  # the pause is what is tried
-    finally:
-        for process in processes:
-            with process:
-                try:
-                    process.send(signal.SIGCONT)
-                except ProcessLookupError:
-                    pass
+    with processes_of(cloud, clusters) as processes:
+        try:
+            send(processes, signal.SIGSTOP)
+            time.sleep(seconds)  # the pause is what is tried
+        finally:
+            send(processes, signal.SIGCONT)
 
 
 def hit(cloud, clusters, dice):
