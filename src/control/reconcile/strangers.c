@@ -54,6 +54,7 @@ static void look(struct strangers *s, bool again)
     const struct dirent *e;
     char path[PATH_MAX];
 
+    /* cppcheck-suppress readdirCalled ; it is safe for a stream of one's own */
     while (d && (e = readdir(d))) {
         if (e->d_name[0] == '.' || model_cache_cluster(s->model, view_str(e->d_name)) ||
             snprintf(path, sizeof path, "%s/%s", s->directory, e->d_name) >= (int)sizeof path)
