@@ -145,10 +145,11 @@ fuzz: ## runs every fuzz target for FUZZ_SECONDS (300)
 	$(SUB) VARIANT=fuzz fuzz-programs
 	@$(RUN_TESTS) fuzz:$(FUZZ_SECONDS)
 
-bench: ## compares with Debian's redis-server, and writes docs/benchmarks.md (BENCH_ARGS are passed on)
+bench: ## compares with Debian's redis-server, measures the service, writes docs/benchmarks*.md (BENCH_ARGS go to bench/run.py)
 	@tools/install-deps.sh bench
 	$(SUB) server
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
+	$(PYTHON) bench/service.py --docs
 
 install: all ## installs below $(DESTDIR)$(PREFIX)
 	$(INSTALL) -D -m 755 -t $(DESTDIR)$(PREFIX)/bin build/bin/larder-server build/bin/larderd build/bin/larder

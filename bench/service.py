@@ -4,16 +4,17 @@ planned switchover costs clients, what a long list costs the service, and what i
 
 Times are those of a client beside the service. There is no peer: the figures stand beside their targets.
 
-    bench/service.py [--quick] [--out FILE]
+    bench/service.py [--quick] [--docs] [--out FILE]
 
-prints a table and writes the figures as JSON (to build/bench/service.json). bench/run.py may take SERVICE into its own
-measurements; service_report.chapter makes the chapter of docs/benchmarks.md."""
+prints a table and writes the figures as JSON (to build/bench/service.json); with --docs also docs/benchmarks-service.md."""
 
 import argparse
 import contextlib
+import datetime
 import json
 import os
 import pathlib
+import platform
 import signal
 import statistics
 import sys
@@ -212,16 +213,29 @@ def measure(sizes):
     return results, failures
 
 
+def page(chapter):
+    """The page of the documentation: the chapter under a title of its own, with where and when it was measured."""
+    title, body = chapter.split("\n", 1)
+    assert title.startswith("## "), title
+    machine = f"{os.cpu_count()} cores, Linux {platform.release()}"
+    written = f"Written by `bench/service.py` ({datetime.date.today()}, {machine})."
+    return f"# Benchmarks of the service\n\n{written}\n{body}"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Measures larderd.")
     parser.add_argument("--quick", action="store_true", help="few runs: tries the benchmark itself")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks-service.md")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/bench/service.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results, failures = measure(QUICK if arguments.quick else WHOLE)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps({"service": results, "failures": failures}), encoding="utf-8")
-    print(service_report.chapter({"service": results}), end="")
+    chapter = service_report.chapter({"service": results})
+    print(chapter, end="")
+    if arguments.docs and not failures:
+        (ROOT / "docs" / "benchmarks-service.md").write_text(page(chapter), encoding="utf-8")
     print(f"wrote {arguments.out}")
     return 1 if failures else 0
 
