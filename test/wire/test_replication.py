@@ -15,7 +15,7 @@ from support.proxy import Link
 from support.replica import FakePrimary, FakeReplica
 from support.resp import Client
 from support.topology import (Servers, await_info, await_link, await_online, await_role, await_true, fill, stats)
-from support.workload import Mixed
+from support.workload import Bank, Mixed
 
 ROUNDS = int(os.environ.get("LARDER_REPLICATION_ROUNDS", "3"))
 BOTH_WAYS = [("larder", "larder"), ("larder", "redis"), ("redis", "larder")]
@@ -368,6 +368,22 @@ def test_an_old_primary_that_went_on_begins_anew(servers, primary, replica):
         await_link(old)
         await_equal(new, old)
         assert b.do("EXISTS", "old", "new") == 1
+
+
+def test_nothing_of_the_old_primary_comes_after_the_promotion(servers):
+    """What had been received when REPLICAOF NO ONE was answered, and what was still on its way, is not run any more."""
+    one = servers.primary()
+    two = servers.replica(one)
+    with Bank(one.address).open(), two.connect() as client:
+        for _ in range(20):
+            await_link(two)
+            before = client.info("replication")["slave_repl_offset"]
+            await_info(two, lambda info: info["slave_repl_offset"] != before)
+            (_, text) = client.pipeline([["REPLICAOF", "NO", "ONE"], ["INFO", "replication"]])[1]
+            offset = next(line for line in text.split() if line.startswith(b"master_repl_offset:"))
+            await_info(one, lambda info: info["connected_slaves"] == "0")
+            assert offset in client.do("INFO", "replication").split()
+            client.do("REPLICAOF", "127.0.0.1", one.port)
 
 
 def test_a_chain_while_the_middle_begins_anew(servers, link):

@@ -60,6 +60,10 @@ struct exec_client {
     struct exec_job *job; /* in the slow lane, or about to go there */
     bool held;            /* the job ended without running it, since CLIENT PAUSE holds it: run it again later */
     unsigned failures;    /* times in a row that its command found a partition taken */
+
+    /* Of who replays a log, else NULL: is it still to be followed? Asked inside the gate, in which that cannot change. */
+    bool (*follows)(void *arg);
+    void *follows_arg;
 };
 
 enum exec_status {
@@ -112,7 +116,7 @@ void exec_let_in(struct exec_shared *sh, struct thread *t);
 
 /* Runs n commands out of a log, one after the other, on this thread, which may wait. `client` is in no transaction, but
  * for one request alone that is its EXEC. verbatim: the lengths[i] bytes at each request's `raw` go into our own log, with
- * its effects. Outside the gate. */
+ * its effects. None of them is run once the client does not follow that log any more. Outside the gate. */
 void exec_replay(struct executor *ex, struct exec_client *client, struct exec_request *requests, const size_t *lengths,
                  unsigned n, bool verbatim);
 

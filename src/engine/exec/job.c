@@ -75,15 +75,26 @@ static void exec_here(struct executor *ex, struct exec_client *client, const str
     command_tally_note(run_tally_of(ex, r->command), clock_ticks() - began);
 }
 
+/* Does CLIENT PAUSE hold the command back, or does it come from a primary that is not followed any more? Inside the gate. */
+static bool is_held_back(struct executor *ex, const struct exec_client *client, const struct command *cmd)
+{
+    if (!client->session.replays)
+        return check_paused(ex->shared->server, client, cmd);
+    if (!client->follows || client->follows(client->follows_arg))
+        return false;
+    ex->verbatim = (struct view){0};
+    return true;
+}
+
 /* With the gate closed. */
 static void run_exclusive(struct executor *ex, struct exec_client *client, struct exec_request *r)
 {
     struct call c;
 
     gate_close(&ex->shared->gate);
-    client->held = check_paused(ex->shared->server, client, r->command);
+    client->held = is_held_back(ex, client, r->command);
     if (client->held) {
-        /* CLIENT PAUSE was answered meanwhile */
+        /* CLIENT PAUSE, or REPLICAOF, was answered meanwhile */
     } else if (r->command->run == cmd_exec) {
         exec_here(ex, client, r, members_prepare(ex, client->session.transaction), true);
     } else {
@@ -112,7 +123,7 @@ static void run_wide(struct executor *ex, struct exec_client *client, struct exe
     for (size_t i = 0; members && i < t->watch_count; i++)
         wide_add(set, &t->watches[i]->key);
     enter_waiting(ex);
-    client->held = check_paused(ex->shared->server, client, r->command);
+    client->held = is_held_back(ex, client, r->command);
     if (!client->held) {
         wide_lock(ks, set);
         gate_job_begin(&ex->shared->gate); /* from here on like a job that came with its partitions */
@@ -344,10 +355,12 @@ void exec_replay(struct executor *ex, struct exec_client *client, struct exec_re
     if (n > 1)
         exec_prefetch(ex, client, requests, n);
     exec_begin(ex);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n && !is_held_back(ex, client, requests[i].command); i++) {
         if (gate_closing(gate)) {
             leave(ex);
             enter_waiting(ex);
+            if (is_held_back(ex, client, requests[i].command))
+                break;
         }
         if (verbatim)
             ex->verbatim = view_of(requests[i].raw, lengths[i]);

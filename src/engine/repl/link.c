@@ -336,6 +336,8 @@ struct link *link_start(struct exec_shared *shared, struct thread *thread, void 
     replay_init(&l->replay, &l->ex, true);
     l->replay.asked = acknowledge;
     l->replay.arg = l;
+    l->replay.client.follows = is_current;
+    l->replay.client.follows_arg = l;
     pthread_create(&l->thread, NULL, run, l);
     return l;
 }

@@ -84,7 +84,7 @@ static void pass_on(struct replay *r, struct view bytes)
 {
     struct oplog *log = r->ex->shared->server->log;
 
-    if (r->verbatim)
+    if (r->verbatim && (!r->client.follows || r->client.follows(r->client.follows_arg)))
         oplog_append_verbatim(log, r->ex->thread->index, bytes, r->client.session.db);
 }
 
