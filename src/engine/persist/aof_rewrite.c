@@ -469,7 +469,6 @@ void aof_info(struct aof *a, struct aof_info *out)
     int64_t began = atomic_load(&a->rewrite_began_ms);
 
     *out = (struct aof_info){
-        .rewrite_in_progress = began != 0,
         .last_rewrite_ok = atomic_load(&a->rewrite_ok),
         .last_write_ok = atomic_load(&a->server->file_error) == 0,
         .last_rewrite_seconds = atomic_load(&a->rewrite_seconds),
@@ -487,6 +486,7 @@ void aof_info(struct aof *a, struct aof_info *out)
         out->buffer_length = tail - written;
     pthread_mutex_unlock(&a->lock);
     pthread_mutex_lock(&p->lock);
+    out->rewrite_in_progress = atomic_load(&p->work) == PERSIST_REWRITE; /* the same that BGREWRITEAOF looks at */
     out->rewrite_scheduled = p->rewrite_wanted;
     pthread_mutex_unlock(&p->lock);
 }
