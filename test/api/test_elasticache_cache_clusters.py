@@ -1,8 +1,11 @@
 """Cache clusters: single nodes, and members of replication groups as clusters."""
 
+import os
 import time
 
 import pytest
+
+from support.server import ROOT
 
 ONE = {"CacheNodeType": "cache.t2.micro", "Engine": "redis", "NumCacheNodes": 1}
 
@@ -124,20 +127,40 @@ def test_lists(elasticache, group):
     assert [len(page["CacheClusters"]) for page in pages] == [20, 1]
 
 
-def test_states_refuse_changes(elasticache, refused):
+@pytest.fixture
+def held(start_service, tmp_path):
+    """A client of a service whose nodes begin when told to: (client, begin)."""
+    program, gate = tmp_path / "held-server", tmp_path / "gate"
+    server = os.environ.get("LARDER_SERVER", str(ROOT / "build" / "bin" / "larder-server"))
+    os.mkfifo(gate)
+    program.write_text(f'#!/bin/sh\nread go <"{gate}"\nexec "{server}" "$@"\n')
+    program.chmod(0o755)
+    yield start_service("--server", str(program)).client("elasticache"), lambda: gate.write_text("go\n")
+
+
+def test_states_refuse_changes(held, refused):
+    elasticache, begin = held
     create(elasticache)
     refused("InvalidCacheClusterState", elasticache.modify_cache_cluster, CacheClusterId="one",
             SnapshotWindow="01:00-02:00", ApplyImmediately=True)
     refused("InvalidCacheClusterState", elasticache.delete_cache_cluster, CacheClusterId="one")
     refused("InvalidCacheClusterState", elasticache.reboot_cache_cluster, CacheClusterId="one",
             CacheNodeIdsToReboot=["0001"])
+    begin()
+    available(elasticache)
+
+
+def window_to_come():
+    """A maintenance window that is days away."""
+    day = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[(time.gmtime().tm_wday + 3) % 7]
+    return f"{day}:03:00-{day}:05:00"
 
 
 def test_modify(elasticache, one, refused):
+    window = window_to_come()
     changed = elasticache.modify_cache_cluster(CacheClusterId="one", SnapshotWindow="01:00-02:00",
-                                               PreferredMaintenanceWindow="tue:03:00-tue:05:00",
-                                               ApplyImmediately=True)["CacheCluster"]
-    assert (changed["SnapshotWindow"], changed["PreferredMaintenanceWindow"]) == ("01:00-02:00", "tue:03:00-tue:05:00")
+                                               PreferredMaintenanceWindow=window, ApplyImmediately=True)["CacheCluster"]
+    assert (changed["SnapshotWindow"], changed["PreferredMaintenanceWindow"]) == ("01:00-02:00", window)
     elasticache.modify_cache_cluster(CacheClusterId="one", CacheNodeType="cache.t3.small", ApplyImmediately=True)
     assert available(elasticache)["CacheNodeType"] == "cache.t3.small"
     elasticache.modify_cache_cluster(CacheClusterId="one", CacheNodeType="cache.m5.large", ApplyImmediately=False)
