@@ -241,9 +241,14 @@ def kill_service_in(cloud, milliseconds, call):
     return bool(answers)
 
 
-def exists(cloud, name):
+def status(cloud, name):
+    """Of a group; None: there is none."""
     groups = cloud.cache.describe_replication_groups()["ReplicationGroups"]
-    return name in [group["ReplicationGroupId"] for group in groups]
+    return next((group["Status"] for group in groups if group["ReplicationGroupId"] == name), None)
+
+
+def exists(cloud, name):
+    return status(cloud, name) is not None
 
 
 def test_service_killed_while_it_creates(cloud):
@@ -266,7 +271,7 @@ def test_service_killed_while_it_deletes(cloud):
         make(cloud, failover=False, name=name)
         answered = kill_service_in(cloud, moment, lambda n=name: cloud.cache.delete_replication_group(
             ReplicationGroupId=n))
-        if not answered and exists(cloud, name) and cloud.group(name)["Status"] == "available":
+        if not answered and status(cloud, name) == "available":  # it may go at any moment
             cloud.cache.delete_replication_group(ReplicationGroupId=name)
         cloud.gone(name)
         eventually(lambda: not cloud.nodes(), f"no process to be left after {moment} ms", 5)
